@@ -1,0 +1,11 @@
+"""nRPN for MMDetection: region proposal networks that learn from hard negatives.
+
+Importing this package registers everything in MMDetection's own registries, so a config only needs
+``custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)``.
+"""
+
+from .evaluation import ProposalMetric
+from .models import HardNegativeRPNHead, NRPNHead, NRPNSampler, OverlapLoss
+from .version import __version__
+
+__all__ = ['HardNegativeRPNHead', 'NRPNHead', 'NRPNSampler', 'OverlapLoss', 'ProposalMetric', '__version__']

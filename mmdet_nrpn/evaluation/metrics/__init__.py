@@ -1,0 +1,3 @@
+from .proposal_metric import ProposalMetric
+
+__all__ = ['ProposalMetric']

@@ -1,0 +1,245 @@
+import warnings
+from typing import List, Optional, Tuple
+
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.models.utils import unmap, unpack_gt_instances
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
+from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ..losses import OverlapLoss, OverlapTarget
+from ..task_modules import NRPNSampler
+from ..utils import objectness_logits, on_ignored
+from .nrpn_head import FALSE_POSITIVES
+
+HARDNESS = ('nrpn', 'rpn')
+
+
+@MODELS.register_module()
+class HardNegativeRPNHead(RPNHead):
+    """An RPN that draws its negatives from a negative RPN (nRPN, Cho et al., ICIP 2019, poster Fig. 1b).
+
+    Only training differs from ``RPNHead``: ``forward`` and ``predict`` are inherited. In each step the false
+    positives among its proposals train the nRPN, and the nRPN's objectness tells
+    :class:`~mmdet_nrpn.models.NRPNSampler` which negatives are hard. It also hands
+    :class:`~mmdet_nrpn.models.OverlapLoss` the overlap of each positive anchor with its object.
+
+    Args:
+        in_channels (int): Channels of the features.
+        nrpn_head (dict, optional): Config of the nRPN. What it leaves out is taken from this head. None trains
+            without one. It is built for training only. Defaults to ``dict(type='NRPNHead')``.
+        hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness, which is online hard example mining and
+            needs and builds no nRPN. Defaults to 'nrpn'.
+        kwargs: Arguments of ``RPNHead``.
+
+    Raises:
+        ValueError: For an unknown ``hardness``, softmax objectness, or an ``NRPNSampler`` without an nRPN to ask.
+
+    Note:
+        Logged beside the losses: ``nrpn_false_positives`` (a picture), and the RPN's mean objectness of the
+        negatives it drew as hard (``rpn_hard_neg_score``) and at random (``rpn_random_neg_score``); 0 where it drew
+        none.
+    """
+
+    # NRPNSampler looks for this to tell a head that hands it hardness from one that does not.
+    hands_hardness = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        nrpn_head: OptConfigType = dict(type='NRPNHead'),  # noqa: B006 (read only)
+        hardness: str = 'nrpn',
+        **kwargs,
+    ) -> None:
+        if hardness not in HARDNESS:
+            raise ValueError(f'HardNegativeRPNHead: hardness must be one of {HARDNESS}, got hardness={hardness!r}')
+        super().__init__(in_channels, **kwargs)
+        if not self.use_sigmoid_cls:
+            raise ValueError(
+                'HardNegativeRPNHead: loss_cls needs one logit an anchor, and AnchorHead reads that from the config; '
+                f"write loss_cls=dict(type='{type(self.loss_cls).__name__}', use_sigmoid=True)"
+            )
+        self.hardness = hardness
+        self.nrpn_head = None
+        if self.train_cfg and nrpn_head is not None and hardness == 'nrpn':
+            self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
+        if self.train_cfg:
+            self._check_sampler()
+
+    def _build_nrpn(self, nrpn_head: ConfigType, inherited: dict) -> None:
+        # The seed's other random numbers (backbone, second stage) stay those of the stock model.
+        with torch.random.fork_rng(devices=[]):
+            self.nrpn_head = MODELS.build({**inherited, **nrpn_head})
+
+    def _check_sampler(self) -> None:
+        draws_hard = isinstance(self.sampler, NRPNSampler)
+        if draws_hard and self.hardness == 'nrpn' and self.nrpn_head is None:
+            raise ValueError(
+                "HardNegativeRPNHead: NRPNSampler has nobody to ask for hardness='nrpn' with nrpn_head=None; "
+                "write nrpn_head=dict(type='NRPNHead'), hardness='rpn', or a stock sampler"
+            )
+        if not draws_hard and (self.hardness == 'rpn' or self.nrpn_head is not None):
+            warnings.warn(
+                f'HardNegativeRPNHead: {type(self.sampler).__name__} draws no hard negatives, so hardness='
+                f"{self.hardness!r} changes nothing; write train_cfg.rpn.sampler=dict(type='NRPNSampler')",
+                stacklevel=2,
+            )
+
+    def init_weights(self) -> None:
+        """Initialise the RPN as the stock head does, then the nRPN without touching the seed's random numbers."""
+        nrpn_head, self.nrpn_head = self.nrpn_head, None
+        super().init_weights()
+        self.nrpn_head = nrpn_head
+        if nrpn_head is not None:
+            with torch.random.fork_rng(devices=[]):
+                nrpn_head.init_weights()
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        """Built for inference, the head has no nRPN: leave a training checkpoint's out, also when strict."""
+        if self.nrpn_head is None:
+            for key in [key for key in state_dict if key.startswith(f'{prefix}nrpn_head.')]:
+                state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
+        """Losses of an RPN without a second stage, which mines from few proposals of its own.
+
+        Args:
+            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
+            batch_data_samples (list[DetDataSample]): Objects, ignored objects and meta information.
+
+        Returns:
+            dict: Losses and what is logged beside them.
+        """
+        if self.nrpn_head is None:
+            return super().loss(x, batch_data_samples)
+        return self.loss_and_predict(x, batch_data_samples, self.nrpn_head.proposal_cfg)[0]
+
+    def loss_and_predict(
+        self, x: Tuple[Tensor], batch_data_samples: SampleList, proposal_cfg: OptConfigType = None
+    ) -> Tuple[dict, InstanceList]:
+        """Losses, and the proposals for a second stage; nRPN mines from these very proposals.
+
+        Args:
+            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
+            batch_data_samples (list[DetDataSample]): Objects, ignored objects and meta information.
+            proposal_cfg (dict, optional): NMS settings of the proposals; ``test_cfg`` if None.
+
+        Returns:
+            tuple[dict, list[InstanceData]]: Losses with what is logged, and the proposals of each picture.
+        """
+        if self.nrpn_head is None:
+            return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
+        gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
+        outs = self(x)
+        proposals = self.predict_by_feat(*outs, batch_img_metas=img_metas, cfg=proposal_cfg)
+        nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(x, proposals, gt_instances, img_metas, ignored)
+        losses = self.loss_by_feat(*outs, gt_instances, img_metas, ignored, hardness=hardness)
+        return {**losses, **nrpn_losses}, proposals
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+        hardness: Optional[Tensor] = None,
+    ) -> dict:
+        """``RPNHead``'s losses, on negatives drawn by hardness.
+
+        Args:
+            hardness (Tensor, optional): (N, num_priors), larger is harder. None draws at random, unless this
+                head's ``hardness`` is 'rpn'. The other arguments are ``RPNHead``'s.
+
+        Returns:
+            dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``, and the mean objectness of the negatives drawn.
+        """
+        logits = objectness_logits(cls_scores)
+        if self.hardness == 'rpn':
+            hardness = logits
+        if hardness is not None:
+            batch_img_metas = [dict(meta, hardness=h) for meta, h in zip(batch_img_metas, hardness)]
+        losses = super().loss_by_feat(
+            cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+        )
+        if hardness is not None and isinstance(self.sampler, NRPNSampler):
+            results = self._raw_positive_infos['sampling_results']
+            losses['rpn_hard_neg_score'] = _mean_score(logits, [r.hard_negatives for r in results])
+            losses['rpn_random_neg_score'] = _mean_score(logits, [r.random_negatives for r in results])
+        return losses
+
+    def get_targets(self, *args, **kwargs) -> tuple:
+        """``AnchorHead``'s targets; for Overlap Loss, the labels of a level are an ``OverlapTarget``."""
+        targets = super().get_targets(*args, **kwargs)
+        if not isinstance(self.loss_cls, OverlapLoss):
+            return targets
+        labels, *others, overlaps = targets
+        return [OverlapTarget(*level) for level in zip(labels, overlaps)], *others
+
+    def _get_targets_single(
+        self,
+        flat_anchors: Tensor,
+        valid_flags: Tensor,
+        gt_instances: InstanceData,
+        img_meta: dict,
+        gt_instances_ignore: Optional[InstanceData] = None,
+        unmap_outputs: bool = True,
+    ) -> tuple:
+        """``AnchorHead``'s targets of a picture, with hardness on its way to the sampler and overlaps on their
+        way to the loss.
+
+        ``AnchorHead`` calls the sampler with the anchors inside the picture and with the objects alone, so
+        hardness is cut to these anchors and travels with the objects.
+        """
+        inside_flags = anchor_inside_flags(
+            flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
+        )
+        if img_meta.get('hardness') is not None:
+            hardness = self._hardness_of_negatives(img_meta['hardness'], flat_anchors, gt_instances_ignore)
+            gt_instances = InstanceData(
+                metainfo=dict(hardness=hardness[inside_flags]),
+                bboxes=gt_instances.bboxes,
+                labels=gt_instances.labels,
+            )
+        targets = super()._get_targets_single(
+            flat_anchors, valid_flags, gt_instances, img_meta, gt_instances_ignore, unmap_outputs
+        )
+        result = targets[-1]
+        if hasattr(result, 'hard_neg_inds'):
+            inside_inds = inside_flags.nonzero().squeeze(1)
+            result.hard_negatives = inside_inds[result.hard_neg_inds]
+            result.random_negatives = inside_inds[result.random_neg_inds]
+        if not isinstance(self.loss_cls, OverlapLoss):
+            return targets
+        overlaps = self._overlaps_of_positives(result, int(inside_flags.sum()))
+        return *targets, unmap(overlaps, len(inside_flags), inside_flags) if unmap_outputs else overlaps
+
+    def _hardness_of_negatives(self, hardness: Tensor, anchors: Tensor, ignored: Optional[InstanceData]) -> Tensor:
+        """Hardness with -inf on ignored objects: they are real objects, and hard draws would seek them out."""
+        if ignored is None:
+            return hardness
+        iof_thr = FALSE_POSITIVES['iou_thr'] if self.nrpn_head is None else self.nrpn_head.fp_cfg['iou_thr']
+        return hardness.masked_fill(on_ignored(get_box_tensor(anchors), ignored.bboxes, iof_thr), -torch.inf)
+
+    @staticmethod
+    def _overlaps_of_positives(result, num_anchors: int) -> Tensor:
+        """IoU of each positive with its object, 0 elsewhere, (num_anchors,).
+
+        Not ``assign_result.max_overlaps``: a low-quality match may give an anchor to another object than the one
+        it overlaps most.
+        """
+        priors = get_box_tensor(result.pos_priors)
+        overlaps = priors.new_zeros(num_anchors)
+        overlaps[result.pos_inds] = bbox_overlaps(priors, get_box_tensor(result.pos_gt_bboxes), is_aligned=True)
+        return overlaps
+
+
+def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:
+    scores = torch.cat([logit[i] for logit, i in zip(logits, inds)]).sigmoid()
+    return scores.sum() / max(len(scores), 1)

@@ -1,0 +1,3 @@
+from .overlap_loss import OverlapLoss, OverlapTarget
+
+__all__ = ['OverlapLoss', 'OverlapTarget']

@@ -1,0 +1,3 @@
+from .samplers import NRPNSampler
+
+__all__ = ['NRPNSampler']

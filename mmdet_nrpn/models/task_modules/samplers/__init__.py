@@ -1,0 +1,3 @@
+from .nrpn_sampler import NRPNSampler
+
+__all__ = ['NRPNSampler']

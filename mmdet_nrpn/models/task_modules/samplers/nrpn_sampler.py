@@ -1,0 +1,144 @@
+import warnings
+from typing import Optional
+
+import torch
+from mmdet.models.task_modules.assigners import AssignResult
+from mmdet.models.task_modules.samplers import RandomSampler, SamplingResult
+from mmdet.registry import TASK_UTILS
+from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+
+@TASK_UTILS.register_module()
+class NRPNSampler(RandomSampler):
+    """Draws part of the negatives from the hardest ones (nRPN, ICIP 2019; the pool and the warm-up are ours).
+
+    Of ``n`` negatives to draw, ``int(hard_fraction * n)`` are a random choice among the ``pool_factor`` times as
+    many hardest (the very hardest alone are near-duplicates of each other); the rest is a random choice among all
+    other negatives. Positives are drawn as the stock sampler does.
+
+    Args:
+        num (int): Number of samples a picture.
+        pos_fraction (float): Share of positives among them.
+        hard_fraction (float): Share of the negatives that are drawn as hard, in [0, 1]. Defaults to 0.5.
+        pool_factor (int): How many times more hard candidates than hard draws, at least 1. Defaults to 4.
+        warmup (float): Share of the training, in [0, 1], over which the hard share grows evenly from 0 to
+            ``hard_fraction``. Outside an MMEngine training there is no warm-up. Defaults to 0.
+        neg_pos_ub (int): At most so many negatives a positive; -1 for no bound. Defaults to -1.
+        add_gt_as_proposals (bool): Must be False: hardness belongs to anchors, and objects are none.
+        context (nn.Module, optional): The head that builds the sampler; MMDetection passes it.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Note:
+        ``sample`` returns MMDetection's ``SamplingResult`` with two fields more, ``hard_neg_inds`` and
+        ``random_neg_inds``: the two parts of ``neg_inds``. Without hardness they are absent.
+
+    Example:
+        >>> sampler = NRPNSampler(num=4, pos_fraction=0.5, hard_fraction=0.5, pool_factor=1)
+        >>> priors = torch.rand(100, 4)
+        >>> assigned = AssignResult(0, torch.zeros(100).long(), torch.zeros(100), torch.zeros(100).long())
+        >>> objects = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+        >>> result = sampler.sample(assigned, InstanceData(priors=priors), objects, hardness=torch.arange(100.))
+        >>> sorted(result.hard_neg_inds.tolist())
+        [98, 99]
+    """
+
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        hard_fraction: float = 0.5,
+        pool_factor: int = 4,
+        warmup: float = 0.0,
+        neg_pos_ub: int = -1,
+        add_gt_as_proposals: bool = False,
+        context: Optional[torch.nn.Module] = None,
+    ) -> None:
+        if not 0 <= hard_fraction <= 1:
+            raise ValueError(f'NRPNSampler: hard_fraction must be in [0, 1], got hard_fraction={hard_fraction}')
+        if int(pool_factor) != pool_factor or pool_factor < 1:
+            raise ValueError(f'NRPNSampler: pool_factor must be an integer >= 1, got pool_factor={pool_factor}')
+        if not 0 <= warmup <= 1:
+            raise ValueError(f'NRPNSampler: warmup is a share of the training in [0, 1], got warmup={warmup}')
+        if add_gt_as_proposals:
+            raise ValueError(
+                'NRPNSampler: add_gt_as_proposals=True puts objects before the anchors, which would shift the '
+                'hardness of every anchor; write add_gt_as_proposals=False'
+            )
+        super().__init__(num, pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
+        self.hard_fraction = hard_fraction
+        self.pool_factor = int(pool_factor)
+        self.warmup = warmup
+        if context is not None and not getattr(context, 'hands_hardness', False):
+            warnings.warn(
+                f'NRPNSampler in {type(context).__name__} gets no hardness and draws every negative at random; '
+                "write type='HardNegativeRPNHead' for the RPN's head to draw hard ones",
+                stacklevel=2,
+            )
+
+    def sample(
+        self,
+        assign_result: AssignResult,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        hardness: Optional[Tensor] = None,
+        **kwargs,
+    ) -> SamplingResult:
+        """Draw positives and negatives.
+
+        Args:
+            assign_result (AssignResult): Which prior has which object; only ``gt_inds == 0`` are negatives.
+            pred_instances (InstanceData): Its ``priors``, (num_priors, 4).
+            gt_instances (InstanceData): Objects. Its ``hardness``, where it has one, is used if none is given:
+                ``AnchorHead`` has no other way to hand it over.
+            hardness (Tensor, optional): (num_priors,), larger is harder; -inf and NaN are never drawn as hard.
+                None draws at random, as ``RandomSampler`` does.
+
+        Returns:
+            SamplingResult: ``min(expected, available)`` distinct negatives, beside the positives.
+        """
+        if hardness is None:
+            hardness = gt_instances.get('hardness')
+        result = super().sample(assign_result, pred_instances, gt_instances, hardness=hardness, **kwargs)
+        if hardness is not None:
+            result.hard_neg_inds = assign_result.get_extra_property('hard_neg_inds')
+            result.random_neg_inds = assign_result.get_extra_property('random_neg_inds')
+        return result
+
+    def _sample_neg(
+        self, assign_result: AssignResult, num_expected: int, hardness: Optional[Tensor] = None, **kwargs
+    ) -> Tensor:
+        if hardness is None:
+            return super()._sample_neg(assign_result, num_expected, **kwargs)
+        neg_inds = (assign_result.gt_inds == 0).nonzero().squeeze(1)
+        # one shuffle for both parts: it also lets chance decide between equally hard anchors
+        neg_inds = self.random_choice(neg_inds, len(neg_inds))
+        hard = self._draw_hard(hardness[neg_inds], int(self._hard_fraction_now() * num_expected))
+        is_random = torch.ones_like(neg_inds, dtype=torch.bool)
+        is_random[hard] = False
+        hard_inds = neg_inds[hard]
+        random_inds = neg_inds[is_random][: num_expected - len(hard_inds)]
+        assign_result.set_extra_property('hard_neg_inds', hard_inds)
+        assign_result.set_extra_property('random_neg_inds', random_inds)
+        return torch.cat([hard_inds, random_inds])
+
+    def _draw_hard(self, hardness: Tensor, num: int) -> Tensor:
+        """Indices of ``num`` of the ``pool_factor * num`` hardest, fewer where fewer may be drawn as hard."""
+        hardness = hardness.float()
+        hardness = torch.where(hardness.isnan(), -torch.inf, hardness)
+        pool = hardness.topk(min(num * self.pool_factor, len(hardness)))
+        candidates = pool.indices[pool.values > -torch.inf]
+        return self.random_choice(candidates, min(num, len(candidates)))
+
+    def _hard_fraction_now(self) -> float:
+        if self.warmup == 0:
+            return self.hard_fraction
+        hub = MessageHub.get_current_instance()
+        max_iters = hub.get_info('max_iters', None)
+        if max_iters is None:
+            return self.hard_fraction
+        progress = hub.get_info('iter', 0) / max_iters
+        return self.hard_fraction * min(progress / self.warmup, 1.0)
