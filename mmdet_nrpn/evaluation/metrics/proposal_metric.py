@@ -39,7 +39,7 @@ class ProposalMetric(BaseMetric):
         proposal_nums (Sequence[int]): Budgets N a picture. Defaults to (10, 50, 100, 300, 1000).
         iou_thrs (Sequence[float]): Single thresholds to report, out of 0.5, 0.55, …, 0.95. Defaults to (0.5, 0.7).
         fp_iou_thr (float): Below this IoU with every object, a proposal is false. Defaults to 0.3.
-        curve_file (str, optional): JSON file for the curves that the figures are drawn from. Defaults to None.
+        out_file (str, optional): JSON file for the metrics and the curves behind them. Defaults to None.
         collect_device (str): 'cpu' or 'gpu', where processes exchange results. Defaults to 'cpu'.
         prefix (str, optional): Before the names of the metrics. Defaults to 'proposal'.
 
@@ -57,7 +57,7 @@ class ProposalMetric(BaseMetric):
         proposal_nums: Sequence[int] = (10, 50, 100, 300, 1000),
         iou_thrs: Sequence[float] = (0.5, 0.7),
         fp_iou_thr: float = 0.3,
-        curve_file: Optional[str] = None,
+        out_file: Optional[str] = None,
         collect_device: str = 'cpu',
         prefix: Optional[str] = None,
     ) -> None:
@@ -70,7 +70,7 @@ class ProposalMetric(BaseMetric):
         self.proposal_nums = tuple(proposal_nums)
         self.iou_thrs = tuple(iou_thrs)
         self.fp_iou_thr = fp_iou_thr
-        self.curve_file = curve_file
+        self.out_file = out_file
         self.budgets = np.array(sorted({*proposal_nums, *CURVE_NUMS}))
 
     def process(self, data_batch: Optional[dict], data_samples: Sequence[dict]) -> None:
@@ -119,8 +119,6 @@ class ProposalMetric(BaseMetric):
         objects = total['objects'][:, None]
         recall = np.where(objects > 0, total['found'] / np.maximum(objects, 1), -1.0)  # (T, areas, budgets)
         false_share = total['false_share'] / max(total['has_proposals'], 1)
-        if self.curve_file is not None:
-            self._write_curves(recall, false_share, total['objects'])
         columns = {num: int(np.searchsorted(self.budgets, num)) for num in self.proposal_nums}
         metrics = {}
         for area, (suffix, _, _) in enumerate(AREAS):
@@ -130,11 +128,17 @@ class ProposalMetric(BaseMetric):
             row = int(np.abs(IOU_THRS - thr).argmin())
             metrics.update({f'recall@{num}@{thr:g}': float(recall[row, 0, col]) for num, col in columns.items()})
         metrics.update({f'FP@{num}': float(false_share[column]) for num, column in columns.items()})
+        if self.out_file is not None:
+            self._write(metrics, recall, false_share, total['objects'])
         MMLogger.get_current_instance().info('\n' + self._table(metrics))
         return metrics
 
-    def _write_curves(self, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray) -> None:
-        curves = dict(
+    def _write(self, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray) -> None:
+        """Write metrics and curves; ``recall`` is indexed by IoU threshold, area and budget."""
+        path = Path(self.out_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = dict(
+            metrics=metrics,
             proposal_nums=self.budgets.tolist(),
             iou_thrs=IOU_THRS.round(2).tolist(),
             areas=[suffix.lstrip('_') or 'all' for suffix, _, _ in AREAS],
@@ -142,9 +146,7 @@ class ProposalMetric(BaseMetric):
             recall=recall.tolist(),
             false_share=false_share.tolist(),
         )
-        path = Path(self.curve_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(curves))
+        path.write_text(json.dumps(content))
 
     def _table(self, metrics: Dict[str, float]) -> str:
         names = [f'AR{suffix}' for suffix, _, _ in AREAS] + [f'recall@IoU {thr:g}' for thr in self.iou_thrs] + ['FP']

@@ -1,0 +1,3 @@
+from .mmdet_tools import run_mmdet_tool
+
+__all__ = ['run_mmdet_tool']

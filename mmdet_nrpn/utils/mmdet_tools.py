@@ -1,0 +1,25 @@
+import runpy
+from pathlib import Path
+
+import mmdet
+
+
+def run_mmdet_tool(name: str) -> None:
+    """Run one of MMDetection's command line tools in this process, with this process's arguments.
+
+    An installed MMDetection holds its tools in ``mmdet/.mim/tools``; one that runs from its source tree, beside
+    ``mmdet``.
+
+    Args:
+        name (str): File name below MMDetection's ``tools``, such as 'train.py'.
+
+    Raises:
+        FileNotFoundError: If MMDetection was installed without its tools.
+    """
+    package = Path(mmdet.__file__).parent
+    paths = [package / '.mim' / 'tools' / name, package.parent / 'tools' / name]
+    for path in paths:
+        if path.exists():
+            runpy.run_path(str(path), run_name='__main__')
+            return
+    raise FileNotFoundError(f'MMDetection has no tools/{name}; looked for {", ".join(map(str, paths))}')

@@ -1,0 +1,100 @@
+import copy
+import os
+from pathlib import Path
+
+# one thread a test process: the suite's networks are too small for more
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import register_all_modules
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+
+import mmdet_nrpn  # noqa: F401 (registers)
+
+REPO = Path(__file__).parents[1]
+register_all_modules(init_default_scope=True)
+
+HEAD = dict(
+    in_channels=8,
+    feat_channels=8,
+    anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[0.5, 1.0, 2.0], strides=[4, 8]),
+    bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[1.0] * 4),
+    loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+    loss_bbox=dict(type='L1Loss', loss_weight=1.0),
+    train_cfg=dict(
+        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, ignore_iof_thr=-1),
+        sampler=dict(type='RandomSampler', num=64, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
+        allowed_border=-1,
+        pos_weight=-1,
+        debug=False,
+    ),
+    test_cfg=dict(nms_pre=200, max_per_img=100, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
+)
+
+
+@pytest.fixture
+def repo():
+    return REPO
+
+
+@pytest.fixture
+def head_cfg():
+    """Config of a small RPN head on two levels; the keyword arguments are merged in."""
+
+    def make(type='HardNegativeRPNHead', sampler=None, **kwargs):
+        cfg = copy.deepcopy(HEAD)
+        if sampler is None and type == 'HardNegativeRPNHead':
+            sampler = dict(type='NRPNSampler')
+        cfg['train_cfg']['sampler'].update(sampler or {})
+        cfg['train_cfg'].update(kwargs.pop('train_cfg', {}))
+        return ConfigDict(type=type, **{**cfg, **kwargs})
+
+    return make
+
+
+@pytest.fixture
+def build_head(head_cfg):
+    """A head of that config with weights from a seed."""
+
+    def build(*args, **kwargs):
+        torch.manual_seed(0)
+        head = MODELS.build(head_cfg(*args, **kwargs))
+        head.init_weights()
+        return head
+
+    return build
+
+
+def data_sample(bboxes, ignored=(), size=64):
+    boxes = torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
+    ignored = torch.tensor(ignored, dtype=torch.float32).reshape(-1, 4)
+    sample = DetDataSample(
+        metainfo=dict(img_shape=(size, size), pad_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0))
+    )
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long))
+    sample.ignored_instances = InstanceData(bboxes=ignored, labels=torch.zeros(len(ignored), dtype=torch.long))
+    return sample
+
+
+@pytest.fixture
+def make_sample():
+    """A picture of 64 px with the given objects and ignored objects."""
+    return data_sample
+
+
+@pytest.fixture
+def features():
+    """Features of pictures of 64 px on two levels, a picture each call's ``num``."""
+
+    def make(num=2, requires_grad=False, size=64):
+        rng = torch.Generator().manual_seed(7)
+        return tuple(
+            torch.randn(num, 8, size // stride, size // stride, generator=rng).requires_grad_(requires_grad)
+            for stride in (4, 8)
+        )
+
+    return make

@@ -1,0 +1,171 @@
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mmdet_nrpn import ProposalMetric
+
+NUMS = (1, 10, 50)
+AREAS = {'': 'all', '_s': 'small', '_m': 'medium', '_l': 'large'}
+
+
+def random_picture(rng, max_proposals=60):
+    """Objects, ignored objects and proposals around them; whole numbers, so that scores and IoUs tie."""
+
+    def boxes(num):
+        corner = rng.integers(0, 200, (num, 2))
+        return np.concatenate([corner, corner + rng.integers(0, 150, (num, 2))], axis=1).astype(np.float32)
+
+    gts, ignored = boxes(rng.integers(0, 6)), boxes(rng.integers(0, 3))
+    around = np.concatenate([gts, ignored, boxes(3)])
+    proposals = around[rng.integers(0, len(around), rng.integers(0, max_proposals))]
+    proposals = proposals + rng.integers(-8, 9, proposals.shape)
+    proposals[:, 2:] = np.maximum(proposals[:, 2:], proposals[:, :2])
+    if len(proposals) > 4:
+        proposals[2] = proposals[3]  # a duplicate
+    scores = rng.integers(0, 12, len(proposals)) / 12
+    return gts, ignored, proposals.astype(np.float32), scores.astype(np.float32)
+
+
+def evaluate(pictures, **kwargs):
+    metric = ProposalMetric(proposal_nums=NUMS, **kwargs)
+    for gts, ignored, proposals, scores in pictures:
+        sample = dict(
+            gt_instances=dict(bboxes=torch.tensor(gts)),
+            ignored_instances=dict(bboxes=torch.tensor(ignored)),
+            pred_instances=dict(bboxes=torch.tensor(proposals), scores=torch.tensor(scores)),
+        )
+        metric.process(None, [sample])
+    return metric.evaluate(len(pictures))
+
+
+def coco_recall(pictures):
+    """(T, areas, budgets) by COCOeval; ignored objects are crowds."""
+    annotations, results = [], []
+    for image_id, (gts, ignored, proposals, scores) in enumerate(pictures, 1):
+        for crowd, boxes in ((0, gts), (1, ignored)):
+            for x1, y1, x2, y2 in boxes.astype(float).tolist():
+                box = [x1, y1, x2 - x1, y2 - y1]
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        image_id=image_id,
+                        category_id=1,
+                        bbox=box,
+                        area=box[2] * box[3],
+                        iscrowd=crowd,
+                    )
+                )
+        for (x1, y1, x2, y2), score in zip(proposals.astype(float).tolist(), scores.tolist()):
+            results.append(dict(image_id=image_id, category_id=1, bbox=[x1, y1, x2 - x1, y2 - y1], score=score))
+    coco = COCO()
+    coco.dataset = dict(
+        images=[dict(id=i + 1) for i in range(len(pictures))], annotations=annotations, categories=[dict(id=1)]
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        if not results:
+            return np.full((10, 4, len(NUMS)), -1.0) * (not annotations) if not annotations else None
+        evaluator = COCOeval(coco, coco.loadRes(results), 'bbox')
+        evaluator.params.useCats = 0
+        evaluator.params.maxDets = list(NUMS)
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return evaluator.eval['recall'][:, 0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 8))
+def test_average_recall_equals_cocoeval(seed, num_pictures):
+    rng = np.random.default_rng(seed)
+    pictures = [random_picture(rng) for _ in range(num_pictures)]
+    expected = coco_recall(pictures)
+    if expected is None:
+        return  # COCOeval cannot take an empty set of results
+    metrics = evaluate(pictures, iou_thrs=(0.5, 0.75))
+    for area, suffix in enumerate(AREAS):
+        for column, num in enumerate(NUMS):
+            assert metrics[f'proposal/AR{suffix}@{num}'] == pytest.approx(expected[:, area, column].mean(), abs=1e-6)
+    for row, thr in ((0, 0.5), (5, 0.75)):
+        for column, num in enumerate(NUMS):
+            assert metrics[f'proposal/recall@{num}@{thr}'] == pytest.approx(expected[row, 0, column], abs=1e-6)
+
+
+def picture(gts, proposals, ignored=()):
+    def boxes(rows):
+        return np.array(rows, np.float32).reshape(-1, 4)
+
+    scores = np.linspace(1, 0.5, len(proposals)).astype(np.float32)
+    return boxes(gts), boxes(ignored), boxes(proposals), scores
+
+
+def test_objects_of_pictures_without_proposals_count():
+    box = [0, 0, 50, 50]
+    metrics = evaluate([picture([box], [box]), picture([box], [])])
+    assert metrics['proposal/AR@1'] == 0.5
+    assert metrics['proposal/FP@1'] == 0  # of the one picture that has proposals
+
+
+def test_false_positives_are_a_share_of_the_budget():
+    object_, far, other = [0, 0, 50, 50], [100, 100, 150, 150], [200, 0, 240, 50]
+    # picture 1: found, false; picture 2: false, on an ignored object
+    metrics = evaluate([picture([object_], [object_, far]), picture([object_], [far, other], ignored=[other])])
+    assert metrics['proposal/FP@1'] == 0.5  # (0/1 + 1/1) / 2
+    assert metrics['proposal/FP@10'] == 0.5  # (1/2 + 1/2) / 2: two proposals are all there are
+
+
+def test_no_object_of_a_size_is_minus_one_as_in_cocoeval():
+    metrics = evaluate([picture([[0, 0, 50, 50]], [[0, 0, 50, 50]])])
+    assert metrics['proposal/AR_m@1'] == 1 and metrics['proposal/AR_s@1'] == -1
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6))
+def test_recall_never_falls_with_the_budget_and_never_rises_with_the_threshold(seed):
+    rng = np.random.default_rng(seed)
+    metrics = evaluate([random_picture(rng) for _ in range(3)], iou_thrs=(0.5, 0.7, 0.9))
+    for thr in ('0.5', '0.7', '0.9'):
+        row = [metrics[f'proposal/recall@{num}@{thr}'] for num in NUMS]
+        assert row == sorted(row)
+    for num in NUMS:
+        assert (
+            metrics[f'proposal/recall@{num}@0.5']
+            >= metrics[f'proposal/recall@{num}@0.7']
+            >= metrics[f'proposal/recall@{num}@0.9']
+        )
+
+
+def test_unsorted_scores_and_surplus_proposals():
+    rng = np.random.default_rng(3)
+    gts, ignored, proposals, scores = random_picture(rng, 50)
+    scores = rng.permutation(len(scores)).astype(np.float32)
+    order = rng.permutation(len(scores))
+    plain = evaluate([(gts, ignored, proposals, scores)])
+    assert evaluate([(gts, ignored, proposals[order], scores[order])]) == plain
+
+
+def test_curves_are_written_and_agree_with_the_metrics(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / 'new' / 'proposals.json'
+    metrics = evaluate([random_picture(rng) for _ in range(5)], out_file=str(path))
+    curves = json.loads(path.read_text())
+    recall, column = np.array(curves['recall']), curves['proposal_nums'].index(10)
+    assert recall[:, 0, column].mean() == pytest.approx(metrics['proposal/AR@10'])
+    assert curves['false_share'][column] == pytest.approx(metrics['proposal/FP@10'])
+    assert curves['metrics'] == {key.removeprefix('proposal/'): value for key, value in metrics.items()}
+
+
+@pytest.mark.parametrize(
+    'kwargs, words', [(dict(proposal_nums=()), 'proposal_nums'), (dict(proposal_nums=(0,)), 'proposal_nums'),
+                      (dict(iou_thrs=(0.42,)), 'iou_thrs.*0.42')]
+)  # fmt: skip
+def test_bad_settings_are_named(kwargs, words):
+    with pytest.raises(ValueError, match=words):
+        ProposalMetric(**kwargs)

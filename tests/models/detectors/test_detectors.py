@@ -1,0 +1,75 @@
+import copy
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmengine.hub import get_config
+
+NRPN = dict(type='HardNegativeRPNHead')
+DETECTORS = {
+    'RPN': 'rpn/rpn_r50_fpn_1x_coco.py',
+    'FasterRCNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'CascadeRCNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    'MaskRCNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+}
+
+
+def model_cfg(name, **rpn_head):
+    """MMDetection's own config with a smaller backbone, and the lines that switch nRPN on."""
+    cfg = get_config(f'mmdet::{DETECTORS[name]}').model
+    cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
+    cfg.neck.in_channels = [8, 16, 32, 64]
+    cfg.rpn_head.update(rpn_head)
+    if rpn_head:
+        cfg.train_cfg.rpn.sampler.type = 'NRPNSampler'
+    return cfg
+
+
+def inputs(model, with_mask):
+    batch = demo_mm_inputs(2, [[3, 96, 128], [3, 80, 96]], num_items=[3, 0], with_mask=with_mask)
+    return model.data_preprocessor(batch, True)
+
+
+@pytest.mark.parametrize('name', DETECTORS)
+def test_trains_under_the_stock_detector(name):
+    torch.manual_seed(0)
+    model = MODELS.build(model_cfg(name, **NRPN))
+    model.init_weights()
+    assert type(model).__name__ == name
+    losses = model(**inputs(model, name == 'MaskRCNN'), mode='loss')
+    assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_nrpn_cls', 'loss_nrpn_bbox'} <= set(losses)
+    total, logged = model.parse_losses(losses)
+    assert {'nrpn_false_positives', 'rpn_hard_neg_score', 'rpn_random_neg_score'} <= set(logged)
+    parts = [value for key, value in logged.items() if 'loss' in key and key != 'loss']
+    torch.testing.assert_close(total, sum(parts))  # what is only logged is not trained on
+    total.backward()
+    head = model.bbox_head if name == 'RPN' else model.rpn_head
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters())
+
+
+@pytest.mark.parametrize('name', ['RPN', 'FasterRCNN'])
+def test_predicts_like_the_stock_model_with_its_weights(name):
+    torch.manual_seed(0)
+    ours = MODELS.build(model_cfg(name, **NRPN)).eval()
+    stock = MODELS.build(model_cfg(name)).eval()
+    weights = {key: value for key, value in ours.state_dict().items() if '.nrpn_head.' not in key}
+    stock.load_state_dict(weights, strict=True)
+    batch = inputs(ours, False)
+    with torch.no_grad():
+        results = [model(**copy.deepcopy(batch), mode='predict') for model in (ours, stock)]
+    for got, expected in zip(*results):
+        assert len(got.pred_instances) == len(expected.pred_instances)
+        for key in ('bboxes', 'scores', 'labels'):
+            assert torch.equal(got.pred_instances[key], expected.pred_instances[key])
+
+
+def test_the_same_seed_gives_the_stock_weights():
+    states = []
+    for rpn_head in ({}, NRPN):
+        torch.manual_seed(0)
+        model = MODELS.build(model_cfg('FasterRCNN', **rpn_head))
+        model.init_weights()
+        states.append(model.state_dict())
+    for key, value in states[0].items():
+        assert torch.equal(states[1][key], value), key

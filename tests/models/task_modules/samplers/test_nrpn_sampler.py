@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdet.models.task_modules.assigners import AssignResult
+from mmdet.models.task_modules.samplers import RandomSampler
+from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
+
+from mmdet_nrpn import NRPNSampler
+
+
+def sample(sampler, gt_inds, hardness=None):
+    gt_inds = torch.as_tensor(gt_inds)
+    num, num_gts = len(gt_inds), max(int(gt_inds.max()), 0) if len(gt_inds) else 0
+    assigned = AssignResult(num_gts, gt_inds, torch.zeros(num), torch.zeros(num, dtype=torch.long))
+    gts = InstanceData(bboxes=torch.zeros(num_gts, 4), labels=torch.zeros(num_gts, dtype=torch.long))
+    return sampler.sample(assigned, InstanceData(priors=torch.zeros(num, 4)), gts, hardness=hardness)
+
+
+def check_contract(result, sampler, gt_inds, hardness):
+    """The sampler's contract, read with sets and sorted lists."""
+    negatives = {i for i, gt in enumerate(gt_inds) if gt == 0}
+    expected = sampler.num - len(result.pos_inds)
+    if sampler.neg_pos_ub >= 0:
+        expected = min(expected, int(sampler.neg_pos_ub * max(len(result.pos_inds), 1)))
+    drawn = result.neg_inds.tolist()
+    assert len(set(drawn)) == len(drawn) == min(expected, len(negatives))
+    assert set(drawn) <= negatives
+
+    hard, rest = set(result.hard_neg_inds.tolist()), set(result.random_neg_inds.tolist())
+    assert hard | rest == set(drawn) and not hard & rest
+    allowed = [i for i in negatives if hardness[i] > -np.inf]  # False for NaN, too
+    num_hard = int(sampler.hard_fraction * expected)
+    assert len(hard) == min(num_hard, len(allowed))
+    assert hard <= set(allowed)
+    pool = sorted((hardness[i] for i in allowed), reverse=True)[: sampler.pool_factor * num_hard]
+    assert all(hardness[i] >= pool[-1] for i in hard)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    seed=st.integers(0, 10**6),
+    num_anchors=st.integers(0, 300),
+    num=st.integers(0, 80),
+    hard_fraction=st.floats(0, 1),
+    pool_factor=st.integers(1, 5),
+    neg_pos_ub=st.sampled_from([-1, 1, 3]),
+    levels=st.sampled_from([1, 3, 10**6]),
+)
+def test_keeps_its_contract(seed, num_anchors, num, hard_fraction, pool_factor, neg_pos_ub, levels):
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    gt_inds = rng.choice([-1, 0, 1, 2], num_anchors, p=[0.1, 0.7, 0.1, 0.1])
+    hardness = rng.integers(0, levels, num_anchors).astype(np.float32)  # few levels: many ties
+    hardness[rng.random(num_anchors) < 0.2] = rng.choice([-np.inf, np.nan, np.inf])
+    sampler = NRPNSampler(num, 0.5, hard_fraction=hard_fraction, pool_factor=pool_factor, neg_pos_ub=neg_pos_ub)
+    result = sample(sampler, gt_inds, torch.tensor(hardness))
+    check_contract(result, sampler, gt_inds, hardness)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_planted_hardest_are_drawn(dtype):
+    hardness = torch.zeros(5000, dtype=dtype)
+    planted = torch.arange(100, 5000, 100)[:32]
+    hardness[planted] = torch.arange(1, 33, dtype=dtype)
+    result = sample(NRPNSampler(64, 0.5, hard_fraction=0.5, pool_factor=1), torch.zeros(5000).long(), hardness)
+    assert result.hard_neg_inds.sort().values.tolist() == planted.tolist()
+
+
+def test_hard_draws_are_spread_over_the_pool():
+    torch.manual_seed(0)
+    sampler = NRPNSampler(16, 0.5, hard_fraction=0.5, pool_factor=4)  # 8 of the 32 hardest
+    hardness, counts = torch.arange(200.0), torch.zeros(200)
+    for _ in range(2000):
+        counts[sample(sampler, torch.zeros(200).long(), hardness).hard_neg_inds] += 1
+    assert counts[:-32].sum() == 0
+    # each of the 32 is drawn with p = 1/4: 500 +- 19.4 (binomial); 5 standard deviations
+    assert (counts[-32:] - 500).abs().max() < 97
+
+
+def test_equal_hardness_favours_no_place():
+    torch.manual_seed(0)
+    sampler, counts = NRPNSampler(16, 0.5, hard_fraction=1.0, pool_factor=1), torch.zeros(64)
+    for _ in range(2000):
+        counts[sample(sampler, torch.zeros(64).long(), torch.zeros(64)).hard_neg_inds] += 1
+    assert (counts - 500).abs().max() < 97
+
+
+def test_the_random_part_is_uniform_over_all_other_negatives():
+    torch.manual_seed(0)
+    sampler = NRPNSampler(20, 0.5, hard_fraction=0.5, pool_factor=1)
+    hardness, counts = torch.arange(60.0), torch.zeros(60)
+    for _ in range(2000):
+        counts[sample(sampler, torch.zeros(60).long(), hardness).random_neg_inds] += 1
+    assert counts[-10:].sum() == 0  # drawn as hard
+    # 10 of 50 others: 400 +- 17.9
+    assert (counts[:-10] - 400).abs().max() < 90
+
+
+def test_without_hardness_it_is_the_stock_sampler():
+    gt_inds = torch.randint(-1, 3, (500,), generator=torch.Generator().manual_seed(0))
+    ours, stock = NRPNSampler(64, 0.5), RandomSampler(64, 0.5, add_gt_as_proposals=False)
+    results = []
+    for sampler in (ours, stock):
+        torch.manual_seed(3)
+        gts = InstanceData(bboxes=torch.zeros(2, 4), labels=torch.zeros(2).long())
+        assigned = AssignResult(2, gt_inds, torch.zeros(500), torch.zeros(500).long())
+        results.append(sampler.sample(assigned, InstanceData(priors=torch.zeros(500, 4)), gts))
+    assert (results[0].neg_inds == results[1].neg_inds).all() and (results[0].pos_inds == results[1].pos_inds).all()
+    assert not hasattr(results[0], 'hard_neg_inds')
+
+
+def test_permuting_the_anchors_permutes_the_hard_draws():
+    rng = torch.Generator().manual_seed(0)
+    hardness, perm = torch.rand(300, generator=rng), torch.randperm(300, generator=rng)
+    sampler, zeros = NRPNSampler(32, 0.5, hard_fraction=0.5, pool_factor=1), torch.zeros(300).long()
+    plain = set(sample(sampler, zeros, hardness).hard_neg_inds.tolist())
+    permuted = sample(sampler, zeros, hardness[perm]).hard_neg_inds
+    assert {int(perm[i]) for i in permuted} == plain
+
+
+def test_the_hard_share_grows_over_the_warmup():
+    sampler = NRPNSampler(100, 0.5, hard_fraction=0.8, warmup=0.5)
+    hub = MessageHub.get_instance('test_warmup')  # becomes the current one, as a runner's does
+    hub.update_info('max_iters', 1000)
+    shares = []
+    for iteration in (0, 125, 250, 500, 999):
+        hub.update_info('iter', iteration)
+        shares.append(len(sample(sampler, torch.zeros(500).long(), torch.rand(500)).hard_neg_inds))
+    assert shares == [0, 20, 40, 80, 80]  # 100 negatives; full at iteration 500
+
+
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(hard_fraction=1.5), 'hard_fraction=1.5'),
+        (dict(hard_fraction=-0.1), 'hard_fraction=-0.1'),
+        (dict(pool_factor=0), 'pool_factor=0'),
+        (dict(pool_factor=1.5), 'pool_factor=1.5'),
+        (dict(warmup=2), 'warmup=2'),
+        (dict(add_gt_as_proposals=True), 'add_gt_as_proposals=False'),
+    ],
+)
+def test_bad_settings_say_what_to_write(kwargs, words):
+    with pytest.raises(ValueError, match=words):
+        NRPNSampler(256, 0.5, **kwargs)

@@ -1,0 +1,162 @@
+"""Draw the embedded data set: shapes among lookalikes, in PASCAL VOC format.
+
+    python tools/dataset_converters/make_shapes.py data/shapes
+
+Objects are filled discs, squares and triangles. *Lookalikes* are the planted hard negatives: the same shapes, sizes
+and colours with a piece missing or a hole, and no objects. The background is noisy and crossed by lines. One object in
+ten is faint and marked difficult, so it is ignored in training and measuring. See docs/shapes.md for pictures.
+
+The same options always draw the same pictures: each has a random generator of its own, made of seed and number.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+CLASSES = ('disc', 'square', 'triangle')
+DIFFICULT_SHARE = 0.1
+MIN_SIDE, MAX_SIDE = 14, 150  # pixels of a picture of side 256
+
+
+def outline(name: str, center: np.ndarray, side: float, angle: float) -> np.ndarray:
+    """Corners of a shape whose box is about ``side`` wide, (K, 2)."""
+    corners = {'disc': 64, 'square': 4, 'triangle': 3}[name]
+    # a square of this radius has sides of length ``side`` when it stands straight
+    radius = side / 2 * (np.sqrt(2) if name == 'square' else 1)
+    turns = angle + 2 * np.pi * np.arange(corners) / corners
+    return center + radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+
+
+def mask_of(corners: np.ndarray, size: int) -> np.ndarray:
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
+    return mask
+
+
+def spoil(mask: np.ndarray, center: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray:
+    """Make a lookalike: cut a hole into the middle, or a wedge out of the side."""
+    spoiled = mask.copy()
+    if rng.random() < 0.5:
+        cv2.circle(spoiled, np.round(center).astype(int).tolist(), max(int(0.28 * side), 2), 0, -1)
+    else:
+        turn = rng.uniform(0, 2 * np.pi)
+        rim = center + side * np.stack([np.cos([turn - 0.5, turn + 0.5]), np.sin([turn - 0.5, turn + 0.5])], axis=1)
+        cv2.fillPoly(spoiled, [np.round([center, *rim]).astype(np.int32)], 0)
+    return spoiled
+
+
+def background(size: int, rng: np.random.Generator) -> np.ndarray:
+    """A blotchy, noisy ground crossed by lines and arcs, (size, size, 3) float."""
+    blotches = rng.uniform(40, 215, (6, 6, 3)).astype(np.float32)
+    ground = cv2.resize(blotches, (size, size), interpolation=cv2.INTER_CUBIC)
+    for _ in range(rng.integers(4, 12)):
+        color, width = rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 4))
+        start, end = rng.integers(0, size, 2).tolist(), rng.integers(0, size, 2).tolist()
+        if rng.random() < 0.5:
+            cv2.line(ground, start, end, color, width, cv2.LINE_AA)
+        else:
+            cv2.ellipse(ground, start, end, float(rng.uniform(0, 180)), 0, 180, color, width, cv2.LINE_AA)
+    return ground
+
+
+def draw_picture(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
+    """Draw one picture.
+
+    Args:
+        size (int): Side of the square picture in pixels.
+        lookalikes (int): At most so many lookalikes.
+        rng (np.random.Generator): The picture's own.
+
+    Returns:
+        tuple: The picture, (size, size, 3) uint8, and its objects as (name, box, difficult), a box being the first
+        and the last pixel (x1, y1, x2, y2), counted from 0.
+    """
+    image = background(size, rng)
+    taken = np.zeros((size, size), bool)
+    objects = []
+    kinds = [True] * int(rng.integers(2, 8)) + [False] * int(rng.integers(lookalikes // 2, lookalikes + 1))
+    for is_object in rng.permutation(kinds):
+        name = str(rng.choice(CLASSES))
+        side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE))) * size / 256
+        center = rng.uniform(side / 2, size - side / 2, 2)
+        mask = mask_of(outline(name, center, side, rng.uniform(0, 2 * np.pi)), size)
+        if (taken & (mask > 0)).any():
+            continue  # nothing covers anything: each box holds one whole shape
+        ys, xs = np.nonzero(mask)
+        box = (xs.min(), ys.min(), xs.max(), ys.max())
+        taken[box[1] : box[3] + 1, box[0] : box[2] + 1] = True
+        difficult = bool(is_object and rng.random() < DIFFICULT_SHARE)
+        if not is_object:
+            mask = spoil(mask, center, side, rng)
+        opacity = 0.15 if difficult else 0.9
+        image[mask > 0] += opacity * (rng.uniform(0, 255, 3) - image[mask > 0])
+        if is_object:
+            objects.append((name, box, difficult))
+    image += rng.normal(0, 10, image.shape)
+    return image.clip(0, 255).astype(np.uint8), objects
+
+
+def annotation(name: str, size: int, objects: list) -> ElementTree.ElementTree:
+    """VOC's XML; its pixels count from 1."""
+    root = ElementTree.Element('annotation')
+    ElementTree.SubElement(root, 'filename').text = f'{name}.jpg'
+    sizes = ElementTree.SubElement(root, 'size')
+    for key, value in (('width', size), ('height', size), ('depth', 3)):
+        ElementTree.SubElement(sizes, key).text = str(value)
+    for label, box, difficult in objects:
+        node = ElementTree.SubElement(root, 'object')
+        ElementTree.SubElement(node, 'name').text = label
+        ElementTree.SubElement(node, 'difficult').text = str(int(difficult))
+        bndbox = ElementTree.SubElement(node, 'bndbox')
+        for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box):
+            ElementTree.SubElement(bndbox, key).text = str(int(value) + 1)
+    return ElementTree.ElementTree(root)
+
+
+def make_split(root: Path, split: str, names: list, args: argparse.Namespace) -> None:
+    for name in tqdm(names, desc=f'drawing {split}', unit='picture'):
+        image, objects = draw_picture(args.size, args.lookalikes, np.random.default_rng([args.seed, int(name)]))
+        cv2.imwrite(str(root / 'JPEGImages' / f'{name}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        annotation(name, args.size, objects).write(root / 'Annotations' / f'{name}.xml')
+    (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text('\n'.join(names) + '\n')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out_dir', type=Path, help='folder to make; left alone if it is there')
+    parser.add_argument('--train', type=int, default=600, help='training pictures (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=150, help='validation pictures (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=256, help='side of a picture in pixels (default: %(default)s)')
+    parser.add_argument(
+        '--lookalikes', type=int, default=8, help='most hard negatives a picture (default: %(default)s)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of everything drawn (default: %(default)s)')
+    args = parser.parse_args()
+
+    options = ' '.join(f'--{key} {getattr(args, key)}' for key in ('train', 'val', 'size', 'lookalikes', 'seed'))
+    stamp = args.out_dir / 'make_shapes.txt'
+    if stamp.exists() and stamp.read_text() == options:
+        print(f'{args.out_dir} is there already, drawn with {options}')
+        return
+    if args.out_dir.exists():
+        parser.error(f'{args.out_dir} holds something else than {options}; remove it or give a new folder')
+    # drawn beside and moved at the end: what stands in out_dir is whole, also after an interruption
+    part = args.out_dir.with_name(args.out_dir.name + '.part')
+    shutil.rmtree(part, ignore_errors=True)
+    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+        (part / folder).mkdir(parents=True)
+    names = [f'{i:06d}' for i in range(args.train + args.val)]
+    make_split(part, 'train', names[: args.train], args)
+    make_split(part, 'val', names[args.train :], args)
+    (part / stamp.name).write_text(options)
+    part.rename(args.out_dir)
+    print(f'{len(names)} pictures in {args.out_dir}')
+
+
+if __name__ == '__main__':
+    main()
