@@ -1,12 +1,12 @@
 # A few hundred steps with AdamW: the shortest schedule in which a small RPN without pretrained weights learns.
 _base_ = ['mmdet::_base_/default_runtime.py']
-max_iters = 300
+max_iters = 500
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=10, norm_type=2),
 )
 param_scheduler = [

@@ -1,0 +1,2 @@
+_base_ = ['./nrpn_r50-caffe_fpn_1x_voc07.py']
+model = dict(rpn_head=dict(loss_cls=dict(_delete_=True, type='OverlapLoss', use_sigmoid=True)))

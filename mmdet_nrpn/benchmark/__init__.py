@@ -1,0 +1,4 @@
+from .report import report
+from .runs import Run
+
+__all__ = ['Run', 'report']

@@ -1,0 +1,150 @@
+import json
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from ..visualization import plot_recall
+from .runs import Run
+
+# metric, column, whether more is better; in percent
+COLUMNS = (
+    ('AR@10', 'AR@10'),
+    ('AR@100', 'AR@100'),
+    ('AR@300', 'AR@300'),
+    ('AR_s@100', 'AR small'),
+    ('AR_m@100', 'medium'),
+    ('AR_l@100', 'large'),
+    ('FP@10', 'FP@10'),
+    ('FP@100', 'FP@100'),
+)
+CONFIDENCE = 0.95
+
+
+def mean_and_spread(values: List[float]) -> Tuple[float, Optional[float]]:
+    """Mean and sample standard deviation, None for a single value."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def paired_difference(values: List[float], baseline: List[float]) -> Tuple[float, Optional[float]]:
+    """Mean of the differences seed by seed, and half the width of its 95 % confidence interval (Student's t).
+
+    Example:
+        >>> mean, half = paired_difference([2.0, 4.0], [1.0, 1.0])  # differences 1 and 3: sd = sqrt(2), t = 12.706
+        >>> mean, round(half, 3)
+        (2.0, 12.706)
+    """
+    differences = np.subtract(values, baseline)
+    if len(differences) < 2:
+        return float(differences.mean()), None
+    error = differences.std(ddof=1) / np.sqrt(len(differences))
+    return float(differences.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * error)
+
+
+def summarise(runs: List[Run]) -> List[dict]:
+    """A row a config in the order of the runs, the first being the baseline; only seeds that both have are paired."""
+    results: Dict[str, Dict[int, dict]] = {}
+    for run in runs:
+        results.setdefault(run.name, {})
+        if run.result_file.exists():
+            results[run.name][run.seed] = json.loads(run.result_file.read_text())
+    baseline = results[runs[0].name]
+    rows = []
+    for name, by_seed in results.items():
+        row = dict(
+            name=name, seeds=sorted(by_seed), failed=sorted({r.seed for r in runs if r.name == name} - set(by_seed))
+        )
+        paired = [seed for seed in row['seeds'] if seed in baseline]
+        for key in by_seed[row['seeds'][0]]['metrics'] if by_seed else ():
+            row[key] = mean_and_spread([by_seed[seed]['metrics'][key] for seed in row['seeds']])
+            if paired:
+                row[f'difference {key}'] = paired_difference(
+                    [by_seed[seed]['metrics'][key] for seed in paired],
+                    [baseline[seed]['metrics'][key] for seed in paired],
+                )
+        for key in ('step_seconds', 'peak_memory_mib') if by_seed else ():
+            row[key] = mean_and_spread([by_seed[seed][key] for seed in row['seeds']])
+        rows.append(row)
+    return rows
+
+
+def _percent(value: Optional[Tuple[float, Optional[float]]], signed: bool = False) -> str:
+    if value is None:
+        return '-'
+    mean, spread = value
+    return f'{100 * mean:{"+" if signed else ""}.1f}' + (f' ± {100 * spread:.1f}' if spread is not None else '')
+
+
+def cells(rows: List[dict]) -> Tuple[List[str], List[List[str]]]:
+    """Header and body of the table, as text."""
+    header = ['%', *(title for _, title in COLUMNS), 's/step', 'MiB']
+    body = []
+    for row in rows:
+        if row['seeds']:
+            costs = [f'{row["step_seconds"][0]:.2f}', f'{row["peak_memory_mib"][0]:.0f}']
+            body.append([row['name'], *(_percent(row.get(key)) for key, _ in COLUMNS), *costs])
+        if row['failed']:
+            body.append([f'{row["name"]}: seeds {row["failed"]} failed', *['-'] * (len(header) - 1)])
+    for row in rows[1:]:
+        if any(f'difference {key}' in row for key, _ in COLUMNS):
+            differences = [_percent(row.get(f'difference {key}'), signed=True) for key, _ in COLUMNS]
+            body.append([f'difference: {row["name"]}', *differences, '', ''])
+    return header, body
+
+
+def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
+    """Write the tables, the results and the figure of a set of runs.
+
+    Args:
+        runs (list[Run]): In the order of the table; those of the first name are the baseline. Runs without a
+            result are reported as failed.
+        work_dir (Path): Where ``table.md``, ``table.txt``, ``results.json`` and ``recall.png`` go.
+        environment (dict): What the runs were made with; written beside the results.
+
+    Returns:
+        str: The table for a terminal.
+    """
+    rows = summarise(runs)
+    header, body = cells(rows)
+    seeds = sorted({run.seed for run in runs})
+    note = (
+        f'{len(seeds)} seed(s) {seeds}: mean ± standard deviation; differences seed by seed from {rows[0]["name"]}, '
+        f'± {CONFIDENCE:.0%} confidence interval'
+        + (' (none from one seed)' if len(seeds) == 1 else '')
+        + '. AR by size and FP (share of false positives) in the top N proposals.'
+    )
+    lines = [header, ['---', *['---:'] * (len(header) - 1)], *body]
+    markdown = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    about = '\n'.join(f'- {key}: `{value}`' for key, value in environment.items())
+    (work_dir / 'table.md').write_text(f'{markdown}\n\n{note}\n\n{about}\n')
+    content = dict(
+        environment=environment,
+        rows=rows,
+        runs=[json.loads(r.result_file.read_text()) for r in runs if r.result_file.exists()],
+    )
+    (work_dir / 'results.json').write_text(json.dumps(content, indent=1))
+    curves = {
+        name: [
+            json.loads((run.folder / 'proposals.json').read_text())
+            for run in runs
+            if run.name == name and run.result_file.exists()
+        ]
+        for name in dict.fromkeys(run.name for run in runs)
+    }
+    plot_recall({name: c for name, c in curves.items() if c}, work_dir / 'recall.png')
+    text = _render(header, body) + note
+    (work_dir / 'table.txt').write_text(text + '\n')
+    return text
+
+
+def _render(header: List[str], body: List[List[str]]) -> str:
+    table = Table(*header)
+    for row in body:
+        table.add_row(*row)
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()

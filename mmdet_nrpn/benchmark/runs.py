@@ -1,0 +1,102 @@
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+MMDET_TOOL = 'import sys; from mmdet_nrpn.utils import run_mmdet_tool; run_mmdet_tool(sys.argv.pop(1))'
+
+
+class Run:
+    """One training of one config with one seed, measured at its end, in a folder and a process of its own.
+
+    The folder holds MMEngine's logs and checkpoints, ``config.py`` (what is really run), ``proposals.json`` (written
+    by :class:`~mmdet_nrpn.ProposalMetric`) and, once finished, ``result.json``. A run that was interrupted goes on
+    from its last checkpoint.
+
+    Args:
+        config (Path): The config; its evaluators are replaced by ``ProposalMetric``.
+        seed (int): Of weights, data order and sampling.
+        work_dir (Path): Folder of the benchmark; the run's own is ``work_dir / name / seed<seed>``.
+    """
+
+    def __init__(self, config: Path, seed: int, work_dir: Path) -> None:
+        self.name = config.stem
+        self.source = config
+        self.seed = seed
+        self.folder = work_dir / self.name / f'seed{seed}'
+
+    @property
+    def result_file(self) -> Path:
+        return self.folder / 'result.json'
+
+    def config_text(self) -> str:
+        """The config that is run, as Python text."""
+        cfg = Config.fromfile(self.source)
+        imports = cfg.get('custom_imports', dict(imports=[], allow_failed_imports=False))
+        imports['imports'] = [*{*imports['imports'], 'mmdet_nrpn'}]
+        cfg.custom_imports = imports
+        cfg.randomness = dict(seed=self.seed)
+        # measured once, after the training, so that an interruption anywhere leaves something to go on from
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+        cfg.test_evaluator = dict(type='ProposalMetric', out_file=str(self.folder / 'proposals.json'))
+        return cfg.pretty_text
+
+    def prepare(self) -> bool:
+        """Write the run's config; a folder that another config was run in is moved aside, never overwritten.
+
+        Returns:
+            bool: Whether the run is finished already.
+        """
+        text, file = self.config_text(), self.folder / 'config.py'
+        if file.exists() and file.read_text() != text:
+            number = next(n for n in range(1, 10**6) if not self.folder.with_suffix(f'.old{n}').exists())
+            moved = self.folder.rename(self.folder.with_suffix(f'.old{number}'))
+            print(f'{self.folder} was run with another config; moved to {moved}')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return self.result_file.exists()
+
+    def execute(self) -> None:
+        """Train, measure and write ``result.json``.
+
+        Raises:
+            RuntimeError: If one of the two processes fails.
+        """
+        memory = self._mmdet('train.py', '--resume')
+        checkpoint = (self.folder / 'last_checkpoint').read_text()
+        self._mmdet('test.py', checkpoint)
+        result = dict(
+            config=str(self.source),
+            config_sha256=hashlib.sha256((self.folder / 'config.py').read_bytes()).hexdigest(),
+            seed=self.seed,
+            metrics=json.loads((self.folder / 'proposals.json').read_text())['metrics'],
+            step_seconds=statistics.median(self._logged('time')),
+            peak_memory_mib=max(self._logged('memory') or [memory]),
+        )
+        self.result_file.write_text(json.dumps(result, indent=1))
+
+    def _mmdet(self, tool: str, *args: str) -> float:
+        """Run one of MMDetection's tools on this run's config; return the process's peak memory in MiB."""
+        config, folder = str(self.folder / 'config.py'), str(self.folder)
+        command = [sys.executable, '-c', MMDET_TOOL, tool, config, *args, '--work-dir', folder]
+        process = subprocess.Popen(command)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), it tells this process's memory
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+        if status != 0:
+            raise RuntimeError(f'{self.name}, seed {self.seed}: {tool} failed; its log is in {self.folder}')
+        return usage.ru_maxrss / 1024
+
+    def _logged(self, key: str) -> list:
+        """What MMEngine logged under a name while training."""
+        rows = []
+        for file in sorted(self.folder.glob('*/vis_data/scalars.json')):
+            rows += [json.loads(line) for line in file.read_text().splitlines()]
+        return [row[key] for row in rows if key in row and 'lr' in row]

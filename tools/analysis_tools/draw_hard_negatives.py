@@ -1,0 +1,76 @@
+"""Draw what an RPN gets wrong and what its nRPN proposes as hard negatives, beside the objects.
+
+    python tools/analysis_tools/draw_hard_negatives.py RUN_DIR --out hard_negatives.png
+
+RUN_DIR is the work folder of a training with nRPN; its config and last checkpoint are used.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmengine.utils import import_modules_from_strings
+
+from mmdet_nrpn.models.utils import false_positives
+from mmdet_nrpn.visualization import plot_hard_negatives
+
+
+@torch.no_grad()
+def look_at(model: torch.nn.Module, data: dict, num: int) -> dict:
+    """One picture with its objects, RPN's best-scored false positives and nRPN's best-scored regions.
+
+    Boxes are in pixels of the network's input.
+    """
+    batch = model.data_preprocessor(pseudo_collate([data]), False)
+    sample = batch['data_samples'][0]
+    x = model.extract_feat(batch['inputs'])
+    head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+    scale = x[0].new_tensor(sample.scale_factor).repeat(2)  # test pipelines leave objects in original pixels
+    gts, ignored = (instances.bboxes * scale for instances in (sample.gt_instances, sample.ignored_instances))
+    (proposals,), (regions,) = (h.predict(x, batch['data_samples']) for h in (head, head.nrpn_head))
+    mask = false_positives(
+        proposals.bboxes, proposals.scores, gts, ignored, **{**head.nrpn_head.fp_cfg, 'max_num': num}
+    )
+    # BGR as loaded and resized, before normalisation
+    image = data['inputs'].permute(1, 2, 0).flip(-1).numpy()
+    return dict(
+        image=image,
+        objects=gts.numpy(),
+        ignored=ignored.numpy(),
+        false_positives=proposals.bboxes[mask].numpy(),
+        false_positive_scores=proposals.scores[mask].numpy(),
+        regions=regions.bboxes[:num].numpy(),
+        region_scores=regions.scores[:num].numpy(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('run_dir', type=Path, help='work folder of a training with nRPN')
+    parser.add_argument(
+        '--out', type=Path, default=Path('hard_negatives.png'), help='PNG to write (default: %(default)s)'
+    )
+    parser.add_argument('--pictures', type=int, default=4, help='how many validation pictures (default: %(default)s)')
+    parser.add_argument('--num', type=int, default=8, help='boxes of a kind a picture (default: %(default)s)')
+    args = parser.parse_args()
+
+    cfg = Config.fromfile(next(args.run_dir.glob('*.py')))
+    import_modules_from_strings(**cfg.custom_imports)
+    init_default_scope('mmdet')
+    model = MODELS.build(cfg.model).eval()
+    load_checkpoint(model, (args.run_dir / 'last_checkpoint').read_text(), map_location='cpu')
+    if getattr(getattr(model, 'rpn_head', model.bbox_head), 'nrpn_head', None) is None:
+        parser.error(f'the model of {args.run_dir} has no nRPN')
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    pictures = [look_at(model, dataset[i], args.num) for i in range(min(args.pictures, len(dataset)))]
+    plot_hard_negatives(pictures, args.out)
+    print(f'{len(pictures)} pictures in {args.out}')
+
+
+if __name__ == '__main__':
+    main()
