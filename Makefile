@@ -22,8 +22,8 @@ $(READY): requirements/onedl.txt .dev_scripts/setup_env.sh setup.cfg
 
 demo: $(READY)
 	$(PY) tools/dataset_converters/make_shapes.py data/shapes
-	$(PY) tools/benchmark.py --work-dir $(DEMO) --seeds 0 \
-	  configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes.py
+	$(PY) tools/benchmark.py configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py \
+	  configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes.py --work-dir $(DEMO) --seeds 0
 	$(PY) tools/analysis_tools/draw_hard_negatives.py $(DEMO)/nrpn-overlap_r18-w16_fpn_demo_shapes/seed0 \
 	  --out $(DEMO)/hard_negatives.png
 	@echo && cat $(DEMO)/table.txt && echo

@@ -1,5 +1,7 @@
 import copy
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 # one thread a test process: the suite's networks are too small for more
@@ -98,3 +100,29 @@ def features():
         )
 
     return make
+
+
+@pytest.fixture
+def run_tool(repo):
+    """Run a command of the README from the repository's root; returns the finished process with its output."""
+
+    def run(*args, **env):
+        return subprocess.run(
+            [sys.executable, *map(str, args)],
+            cwd=repo,
+            env={**os.environ, **{key: str(value) for key, value in env.items()}},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture
+def shapes(run_tool, tmp_path):
+    """A small drawn data set."""
+    root = tmp_path / 'shapes'
+    done = run_tool('tools/dataset_converters/make_shapes.py', root, '--train', 12, '--val', 4, '--size', 128)
+    assert done.returncode == 0, done.stderr
+    return root

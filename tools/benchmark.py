@@ -1,6 +1,6 @@
 """Train configs over seeds, measure their proposals, and tell what the difference is worth.
 
-    python tools/benchmark.py --work-dir work_dirs/mine --seeds 0 1 STOCK_CONFIG OTHER_CONFIG ...
+    python tools/benchmark.py STOCK_CONFIG OTHER_CONFIG ... --work-dir work_dirs/mine --seeds 0 1
 
 The first config is the baseline of the differences. Runs with equal seeds have the same schedule, data order and
 initial weights. Finished runs are not repeated; an interrupted one goes on from its last checkpoint.
@@ -43,6 +43,7 @@ def main() -> None:
     args = parser.parse_args()
 
     runs = [Run(config, seed, args.work_dir) for seed in args.seeds for config in args.configs]
+    failed = False
     for number, run in enumerate(runs, 1):
         title = f'run {number} of {len(runs)}: {run.name}, seed {run.seed}'
         if run.prepare():
@@ -53,8 +54,10 @@ def main() -> None:
             run.execute()
         except RuntimeError as error:
             print(error, file=sys.stderr)
+            failed = True
     table = report(runs, args.work_dir, environment())
     print(f'\n{table}\n\ntables, results and figure: {args.work_dir}/table.md, results.json, recall.png')
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == '__main__':

@@ -14,8 +14,8 @@ MMDET_TOOL = 'import sys; from mmdet_nrpn.utils import run_mmdet_tool; run_mmdet
 class Run:
     """One training of one config with one seed, measured at its end, in a folder and a process of its own.
 
-    The folder holds MMEngine's logs and checkpoints, ``config.py`` (what is really run), ``proposals.json`` (written
-    by :class:`~mmdet_nrpn.ProposalMetric`) and, once finished, ``result.json``. A run that was interrupted goes on
+    The folder holds MMEngine's logs and checkpoints, ``proposals.json`` (written by
+    :class:`~mmdet_nrpn.ProposalMetric`) and, once finished, ``result.json``; beside it lies the config that is run. A run that was interrupted goes on
     from its last checkpoint.
 
     Args:
@@ -29,6 +29,8 @@ class Run:
         self.source = config
         self.seed = seed
         self.folder = work_dir / self.name / f'seed{seed}'
+        # not in the folder: MMEngine writes a config of the same name there
+        self.config_file = self.folder.with_suffix('.py')
 
     @property
     def result_file(self) -> Path:
@@ -52,13 +54,13 @@ class Run:
         Returns:
             bool: Whether the run is finished already.
         """
-        text, file = self.config_text(), self.folder / 'config.py'
-        if file.exists() and file.read_text() != text:
+        text = self.config_text()
+        if self.folder.exists() and not (self.config_file.exists() and self.config_file.read_text() == text):
             number = next(n for n in range(1, 10**6) if not self.folder.with_suffix(f'.old{n}').exists())
             moved = self.folder.rename(self.folder.with_suffix(f'.old{number}'))
             print(f'{self.folder} was run with another config; moved to {moved}')
         self.folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        self.config_file.write_text(text)
         return self.result_file.exists()
 
     def execute(self) -> None:
@@ -72,7 +74,7 @@ class Run:
         self._mmdet('test.py', checkpoint)
         result = dict(
             config=str(self.source),
-            config_sha256=hashlib.sha256((self.folder / 'config.py').read_bytes()).hexdigest(),
+            config_sha256=hashlib.sha256(self.config_file.read_bytes()).hexdigest(),
             seed=self.seed,
             metrics=json.loads((self.folder / 'proposals.json').read_text())['metrics'],
             step_seconds=statistics.median(self._logged('time')),
@@ -82,8 +84,7 @@ class Run:
 
     def _mmdet(self, tool: str, *args: str) -> float:
         """Run one of MMDetection's tools on this run's config; return the process's peak memory in MiB."""
-        config, folder = str(self.folder / 'config.py'), str(self.folder)
-        command = [sys.executable, '-c', MMDET_TOOL, tool, config, *args, '--work-dir', folder]
+        command = [sys.executable, '-c', MMDET_TOOL, tool, str(self.config_file), *args, '--work-dir', str(self.folder)]
         process = subprocess.Popen(command)
         try:
             _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), it tells this process's memory

@@ -85,11 +85,12 @@ def draw_picture(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
         side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE))) * size / 256
         center = rng.uniform(side / 2, size - side / 2, 2)
         mask = mask_of(outline(name, center, side, rng.uniform(0, 2 * np.pi)), size)
-        if (taken & (mask > 0)).any():
-            continue  # nothing covers anything: each box holds one whole shape
         ys, xs = np.nonzero(mask)
         box = (xs.min(), ys.min(), xs.max(), ys.max())
-        taken[box[1] : box[3] + 1, box[0] : box[2] + 1] = True
+        inside = np.s_[box[1] : box[3] + 1, box[0] : box[2] + 1]
+        if taken[inside].any():
+            continue  # boxes stay apart: each holds one whole shape
+        taken[inside] = True
         difficult = bool(is_object and rng.random() < DIFFICULT_SHARE)
         if not is_object:
             mask = spoil(mask, center, side, rng)

@@ -1,0 +1,61 @@
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+
+CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
+
+
+def load(path):
+    cfg = Config.fromfile(path)
+    cfg.model.backbone.init_cfg = None  # offline
+    return cfg
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_builds_trains_a_step_and_predicts(path):
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
+        model = MODELS.build(load(path).model)
+    model.init_weights()
+    batch = demo_mm_inputs(1, [[3, 64, 96]], num_items=[2])
+    loss, logged = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    has_nrpn = path.stem.startswith('nrpn')
+    assert ('loss_nrpn_cls' in logged) is has_nrpn
+    assert ('rpn_hard_neg_score' in logged) is (has_nrpn or 'ohem' in path.stem)
+    model.eval()
+    with torch.no_grad():
+        (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
+    assert len(result.pred_instances) > 0
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_does_what_its_name_says(path):
+    cfg = load(path)
+    method = path.stem.split('_')[0]
+    head, sampler = cfg.model.rpn_head, cfg.model.train_cfg.rpn.sampler
+    assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
+    assert (sampler.type == 'NRPNSampler') is (method.startswith('nrpn') or 'ohem' in method)
+    assert (head.type == 'RPNHead') is (method == 'rpn')
+
+
+def test_the_environment_names_root_and_splits(monkeypatch, repo):
+    path = repo / 'configs' / 'nrpn' / 'rpn_r50-caffe_fpn_1x_voc07.py'
+    stock = Config.fromfile(path)
+    assert stock.train_dataloader.dataset.data_root == 'data/VOCdevkit/'
+    assert stock.train_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/trainval.txt'
+    assert stock.val_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/test.txt'
+    for key, value in dict(VOC_ROOT='elsewhere/', VOC_TRAIN='train', VOC_VAL='val').items():
+        monkeypatch.setenv(key, value)
+    mine = Config.fromfile(path)
+    assert mine.train_dataloader.dataset.data_root == 'elsewhere/'
+    assert mine.train_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/train.txt'
+    assert mine.test_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/val.txt'

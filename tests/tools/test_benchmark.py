@@ -1,0 +1,78 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CONFIG = """
+_base_ = ['{base}']
+train_cfg = dict(max_iters={iters}, val_interval={iters})
+train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+test_dataloader = dict(num_workers=0, persistent_workers=False)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
+"""
+
+
+@pytest.fixture
+def command(repo, shapes, tmp_path):
+    """The benchmark's arguments for the two demo configs, cut short."""
+
+    def make(iters):
+        configs = []
+        for name in ('rpn', 'nrpn-overlap'):
+            base = repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py'
+            configs.append(tmp_path / f'{name}.py')
+            configs[-1].write_text(CONFIG.format(base=base, iters=iters))
+        return ['tools/benchmark.py', *configs, '--work-dir', tmp_path / 'work', '--seeds', 0]
+
+    return make
+
+
+def test_trains_measures_compares_and_does_not_repeat(run_tool, shapes, command, tmp_path):
+    done = run_tool(*command(3), SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0, done.stderr
+    work = tmp_path / 'work'
+    assert {'table.md', 'table.txt', 'results.json', 'recall.png'} <= {path.name for path in work.iterdir()}
+    assert 'difference: nrpn-overlap' in done.stdout
+    start = time.monotonic()
+    again = run_tool(*command(3), SHAPES_ROOT=f'{shapes}/')
+    assert again.stdout.count('finished before') == 2 and time.monotonic() - start < 30
+    assert (work / 'table.txt').read_text() in again.stdout
+
+
+def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
+    args, folder = command(12), tmp_path / 'work' / 'rpn' / 'seed0'
+    process = subprocess.Popen(
+        [sys.executable, *map(str, args)],
+        cwd=repo,
+        env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / 'last_checkpoint').exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / 'result.json').exists()
+    done = run_tool(*args, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0, done.stderr
+    assert 'resumed epoch' in done.stdout or 'resumed from' in done.stdout.lower()
+    assert (folder / 'result.json').exists()
+
+
+def test_a_failing_run_does_not_take_the_others_down(run_tool, shapes, command, tmp_path):
+    tool, stock, ours, *options = command(3)
+    broken = tmp_path / 'broken.py'
+    broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(rpn_head=dict(hardness='typo'))\n")
+    done = run_tool(tool, stock, broken, ours, *options, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 1
+    assert 'broken: seeds [0] failed' in done.stdout and "hardness='typo'" in done.stderr
+    assert (tmp_path / 'work' / 'nrpn-overlap' / 'seed0' / 'result.json').exists()

@@ -1,0 +1,57 @@
+import hashlib
+
+from mmdet.registry import DATASETS
+from mmdet.structures.bbox import bbox_overlaps
+
+
+def digest(root):
+    files = sorted(path for path in root.rglob('*') if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def options(root, seed):
+    return ['tools/dataset_converters/make_shapes.py', root, '--train', 12, '--val', 4, '--size', 128, '--seed', seed]
+
+
+def test_the_same_options_draw_the_same_pictures_and_another_seed_others(run_tool, shapes, tmp_path):
+    for seed in (0, 1):
+        assert run_tool(*options(tmp_path / f'seed{seed}', seed)).returncode == 0
+    assert digest(tmp_path / 'seed0') == digest(shapes)
+    assert digest(tmp_path / 'seed1') != digest(shapes)
+
+
+def test_what_is_there_is_left_alone(run_tool, shapes):
+    before = digest(shapes)
+    again = run_tool(*options(shapes, 0))
+    assert again.returncode == 0 and 'there already' in again.stdout
+    other = run_tool(*options(shapes, 1))
+    assert other.returncode == 2 and 'give a new folder' in other.stderr
+    assert digest(shapes) == before
+
+
+def test_is_a_voc_data_set_of_separate_shapes_of_many_sizes(run_tool, tmp_path):
+    root = tmp_path / 'shapes'
+    assert run_tool('tools/dataset_converters/make_shapes.py', root, '--train', 80, '--val', 1).returncode == 0
+    dataset = DATASETS.build(
+        dict(
+            type='XMLDataset',
+            data_root=str(root),
+            ann_file='ImageSets/Main/train.txt',
+            data_prefix=dict(sub_data_root=''),
+            metainfo=dict(classes=('disc', 'square', 'triangle')),
+            pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)],
+        )
+    )
+    assert len(dataset) == 80
+    sizes, ignored = [], 0
+    for i in range(len(dataset)):
+        picture = dataset[i]
+        assert picture['img'].shape == (256, 256, 3)
+        boxes = picture['gt_bboxes'].tensor
+        assert (boxes >= 0).all() and (boxes <= 255).all()
+        overlaps = bbox_overlaps(boxes, boxes).fill_diagonal_(0)
+        assert overlaps.numel() == 0 or overlaps.max() == 0
+        sizes += (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt().tolist()
+        ignored += int(picture['gt_ignore_flags'].sum())
+    assert min(sizes) < 16 and max(sizes) > 96  # below a half and above all of COCO's medium
+    assert 0.03 < ignored / len(sizes) < 0.2  # one in ten is faint
