@@ -15,8 +15,8 @@ class Run:
     """One training of one config with one seed, measured at its end, in a folder and a process of its own.
 
     The folder holds MMEngine's logs and checkpoints, ``proposals.json`` (written by
-    :class:`~mmdet_nrpn.ProposalMetric`) and, once finished, ``result.json``; beside it lies the config that is run. A run that was interrupted goes on
-    from its last checkpoint.
+    :class:`~mmdet_nrpn.ProposalMetric`) and, once finished, ``result.json``. Beside it lies the config that is run.
+    A run that was interrupted goes on from its last checkpoint.
 
     Args:
         config (Path): The config; its evaluators are replaced by ``ProposalMetric``.

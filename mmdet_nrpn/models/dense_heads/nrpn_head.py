@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..utils import false_positives, objectness_logits
 
-FALSE_POSITIVES = dict(score_thr=0.05, iou_thr=0.3, max_num=64)
+FALSE_POSITIVES = dict(score_thr=0.3, iou_thr=0.3, max_num=64)
 # Alone, an RPN needs its proposals for the mining only: a hundred a level hold its worst mistakes.
 PROPOSAL = dict(nms_pre=100, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
 STOCK_KEYS = ('assigner', 'sampler', 'allowed_border', 'pos_weight', 'debug')
@@ -30,7 +30,7 @@ class NRPNHead(RPNHead):
             losses are much larger than the RPN's and take over. Defaults to True.
         train_cfg (dict, optional): The RPN's ``train_cfg`` with ``train_cfg['nrpn']``, where each key is optional:
             ``assigner``, ``sampler`` (default: the RPN's own, drawing at random), ``allowed_border``,
-            ``pos_weight``, ``false_positives=dict(score_thr=0.05, iou_thr=0.3, max_num=64)`` (see
+            ``pos_weight``, ``false_positives=dict(score_thr=0.3, iou_thr=0.3, max_num=64)`` (see
             :func:`~mmdet_nrpn.models.utils.false_positives`), and ``proposal_cfg``, the proposals to mine where no
             second stage takes any.
         kwargs: Arguments of ``RPNHead``.

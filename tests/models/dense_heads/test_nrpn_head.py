@@ -27,7 +27,7 @@ def test_targets_that_a_person_can_check(build_head, monkeypatch):
     mined = proposals(
         [0, 0, 32, 32, 0.9],  # on the object: no false positive
         [32, 0, 64, 32, 0.8],  # the false positive
-        [64, 0, 96, 32, 0.01],  # score below 0.05: not believed, so no false positive
+        [64, 0, 96, 32, 0.1],  # score below 0.3: not believed, so no false positive
     )
     seen = {}
     stock = NRPNHead.get_targets
@@ -86,7 +86,7 @@ def test_mining_settings_fall_back_to_the_rpns(build_head):
     assert (head.sampler.num, head.sampler.pos_fraction) == (32, 0.25)
     assert type(head.sampler).__name__ == 'RandomSampler'
     assert (head.assigner.pos_iou_thr, rpn.assigner.pos_iou_thr) == (0.6, 0.7)
-    assert head.fp_cfg == dict(score_thr=0.05, iou_thr=0.3, max_num=5)
+    assert head.fp_cfg == dict(score_thr=0.3, iou_thr=0.3, max_num=5)
 
 
 @pytest.mark.parametrize(
