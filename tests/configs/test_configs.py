@@ -49,6 +49,8 @@ def test_does_what_its_name_says(path):
 
 def test_the_environment_names_root_and_splits(monkeypatch, repo):
     path = repo / 'configs' / 'nrpn' / 'rpn_r50-caffe_fpn_1x_voc07.py'
+    for key in ('VOC_ROOT', 'VOC_TRAIN', 'VOC_VAL'):
+        monkeypatch.delenv(key, raising=False)
     stock = Config.fromfile(path)
     assert stock.train_dataloader.dataset.data_root == 'data/VOCdevkit/'
     assert stock.train_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/trainval.txt'
