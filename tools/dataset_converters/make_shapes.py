@@ -21,6 +21,7 @@ from tqdm import tqdm
 CLASSES = ('disc', 'square', 'triangle')
 DIFFICULT_SHARE = 0.1
 MIN_SIDE, MAX_SIDE = 14, 150  # pixels of a picture of side 256
+TRIES = 10  # to find room for a shape
 
 
 def outline(name: str, center: np.ndarray, side: float, angle: float) -> np.ndarray:
@@ -81,15 +82,18 @@ def draw_picture(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
     objects = []
     kinds = [True] * int(rng.integers(2, 8)) + [False] * int(rng.integers(lookalikes // 2, lookalikes + 1))
     for is_object in rng.permutation(kinds):
-        name = str(rng.choice(CLASSES))
-        side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE))) * size / 256
-        center = rng.uniform(side / 2, size - side / 2, 2)
-        mask = mask_of(outline(name, center, side, rng.uniform(0, 2 * np.pi)), size)
-        ys, xs = np.nonzero(mask)
-        box = (xs.min(), ys.min(), xs.max(), ys.max())
-        inside = np.s_[box[1] : box[3] + 1, box[0] : box[2] + 1]
-        if taken[inside].any():
-            continue  # boxes stay apart: each holds one whole shape
+        for _ in range(TRIES):
+            name = str(rng.choice(CLASSES))
+            side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE))) * size / 256
+            center = rng.uniform(side / 2, size - side / 2, 2)
+            mask = mask_of(outline(name, center, side, rng.uniform(0, 2 * np.pi)), size)
+            ys, xs = np.nonzero(mask)
+            box = (xs.min(), ys.min(), xs.max(), ys.max())
+            inside = np.s_[box[1] : box[3] + 1, box[0] : box[2] + 1]
+            if not taken[inside].any():  # boxes stay apart: each holds one whole shape
+                break
+        else:
+            continue  # the picture is full
         taken[inside] = True
         difficult = bool(is_object and rng.random() < DIFFICULT_SHARE)
         if not is_object:

@@ -44,11 +44,15 @@ def match_proposals(ious: np.ndarray, iou_thrs: np.ndarray, groups: np.ndarray) 
     thrs = np.minimum(iou_thrs, 1 - 1e-10)[:, None, None]  # COCOeval's own bound
     free = np.broadcast_to(groups, ranks.shape).copy()
     last = ious.shape[1] - 1
-    for rank in np.flatnonzero(ious.max(axis=1) >= thrs.min()):
+    wanted = np.full(ious.shape[1], thrs.min())  # the lowest threshold at which an object is still free
+    for rank in np.flatnonzero((ious >= thrs.min()).any(axis=1)):
+        if not (ious[rank] >= wanted).any():
+            continue
         overlap = np.where(free & (ious[rank] >= thrs), ious[rank], -1.0)
         best = last - overlap[..., ::-1].argmax(axis=-1)
-        thr_ind, group_ind = np.nonzero(np.take_along_axis(overlap, best[..., None], -1)[..., 0] >= 0)
+        thr_ind, group_ind = np.nonzero(overlap.max(axis=-1) >= 0)
         found = (thr_ind, group_ind, best[thr_ind, group_ind])
         ranks[found] = rank
         free[found] = False
+        wanted = np.where(free, thrs, np.inf).min(axis=(0, 1))
     return ranks

@@ -29,6 +29,7 @@ class ProposalMetric(BaseMetric):
 
     - ``AR@N``, and ``AR_s@N``, ``AR_m@N``, ``AR_l@N`` for objects below 32², up to 96² and above, by box area;
     - ``recall@N@IoU`` at single thresholds;
+    - ``ABO@N``: mean over objects of the IoU of the best of the top N proposals (average best overlap);
     - ``FP@N``: mean over pictures (those with proposals) of the share of false positives in the top N, as
       :func:`~mmdet_nrpn.models.utils.false_positives` defines them for the training of nRPN.
 
@@ -95,13 +96,16 @@ class ProposalMetric(BaseMetric):
         gts = gt_bboxes.numpy().astype(np.float64)
         areas = (gts[:, 2:] - gts[:, :2]).prod(axis=1)
         groups = np.array([(areas >= low) & (areas <= high) for _, low, high in AREAS])
-        ranks = match_proposals(box_ious(bboxes.numpy(), gts), IOU_THRS, groups)
+        ious = box_ious(bboxes.numpy(), gts)
+        ranks = match_proposals(ious, IOU_THRS, groups)
         found = (ranks < len(bboxes))[..., None] & (ranks[..., None] < self.budgets)
         false = false_positives(bboxes, scores, gt_bboxes, ignored, iou_thr=self.fp_iou_thr).numpy()
         taken = np.minimum(self.budgets, len(bboxes))
+        best_ious = np.maximum.accumulate(np.vstack([np.zeros(len(gts)), ious]))[taken]
         return dict(
             objects=groups.sum(axis=1),
             found=found.sum(axis=2),
+            best_iou=best_ious.sum(axis=1),
             false_share=np.append(0, false.cumsum())[taken] / np.maximum(taken, 1),
             has_proposals=np.array(len(bboxes) > 0),
         )
@@ -127,6 +131,8 @@ class ProposalMetric(BaseMetric):
         for thr in self.iou_thrs:
             row = int(np.abs(IOU_THRS - thr).argmin())
             metrics.update({f'recall@{num}@{thr:g}': float(recall[row, 0, col]) for num, col in columns.items()})
+        best_iou = total['best_iou'] / total['objects'][0] if total['objects'][0] else np.full(len(self.budgets), -1.0)
+        metrics.update({f'ABO@{num}': float(best_iou[column]) for num, column in columns.items()})
         metrics.update({f'FP@{num}': float(false_share[column]) for num, column in columns.items()})
         if self.out_file is not None:
             self._write(metrics, recall, false_share, total['objects'])
@@ -149,7 +155,9 @@ class ProposalMetric(BaseMetric):
         path.write_text(json.dumps(content))
 
     def _table(self, metrics: Dict[str, float]) -> str:
-        names = [f'AR{suffix}' for suffix, _, _ in AREAS] + [f'recall@IoU {thr:g}' for thr in self.iou_thrs] + ['FP']
+        names = (
+            [f'AR{suffix}' for suffix, _, _ in AREAS] + [f'recall@IoU {thr:g}' for thr in self.iou_thrs] + ['ABO', 'FP']
+        )
         cells = iter(f'{100 * value:.1f}' if value >= 0 else '-' for value in metrics.values())
         table = Table('%', *(f'@{num}' for num in self.proposal_nums))
         for name in names:

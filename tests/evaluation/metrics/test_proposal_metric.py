@@ -121,6 +121,14 @@ def test_false_positives_are_a_share_of_the_budget():
     assert metrics['proposal/FP@10'] == 0.5  # (1/2 + 1/2) / 2: two proposals are all there are
 
 
+def test_average_best_overlap_is_a_mean_over_objects():
+    object_, half, other = [0, 0, 50, 50], [0, 0, 25, 50], [100, 100, 150, 150]
+    # picture 1: 0.5, then 1; picture 2: two objects, none ever found
+    metrics = evaluate([picture([object_], [half, object_]), picture([object_, other], [])])
+    assert metrics['proposal/ABO@1'] == pytest.approx(0.5 / 3)
+    assert metrics['proposal/ABO@10'] == pytest.approx(1 / 3)
+
+
 def test_no_object_of_a_size_is_minus_one_as_in_cocoeval():
     metrics = evaluate([picture([[0, 0, 50, 50]], [[0, 0, 50, 50]])])
     assert metrics['proposal/AR_m@1'] == 1 and metrics['proposal/AR_s@1'] == -1
