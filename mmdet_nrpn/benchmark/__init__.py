@@ -1,4 +1,6 @@
+from .check import check
+from .plan import Plan
 from .report import report
 from .runs import Run
 
-__all__ = ['Run', 'report']
+__all__ = ['Plan', 'Run', 'check', 'report']

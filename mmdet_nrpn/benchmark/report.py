@@ -21,6 +21,7 @@ COLUMNS = (
     ('FP@10', 'FP@10'),
     ('FP@100', 'FP@100'),
 )
+COSTS = (('step_seconds', 2), ('peak_memory_mib', 0))
 CONFIDENCE = 0.95
 
 
@@ -49,8 +50,8 @@ def summarise(runs: List[Run]) -> List[dict]:
     results: Dict[str, Dict[int, dict]] = {}
     for run in runs:
         results.setdefault(run.name, {})
-        if run.result_file.exists():
-            results[run.name][run.seed] = json.loads(run.result_file.read_text())
+        if run.result() is not None:
+            results[run.name][run.seed] = run.result()
     baseline = results[runs[0].name]
     rows = []
     for name, by_seed in results.items():
@@ -65,8 +66,9 @@ def summarise(runs: List[Run]) -> List[dict]:
                     [by_seed[seed]['metrics'][key] for seed in paired],
                     [baseline[seed]['metrics'][key] for seed in paired],
                 )
-        for key in ('step_seconds', 'peak_memory_mib') if by_seed else ():
-            row[key] = mean_and_spread([by_seed[seed][key] for seed in row['seeds']])
+        for key in ('step_seconds', 'peak_memory_mib'):
+            if all(key in result for result in by_seed.values()) and by_seed:
+                row[key] = mean_and_spread([result[key] for result in by_seed.values()])
         rows.append(row)
     return rows
 
@@ -84,7 +86,7 @@ def cells(rows: List[dict]) -> Tuple[List[str], List[List[str]]]:
     body = []
     for row in rows:
         if row['seeds']:
-            costs = [f'{row["step_seconds"][0]:.2f}', f'{row["peak_memory_mib"][0]:.0f}']
+            costs = [f'{row[key][0]:.{digits}f}' if key in row else '-' for key, digits in COSTS]
             body.append([row['name'], *(_percent(row.get(key)) for key, _ in COLUMNS), *costs])
         if row['failed']:
             body.append([f'{row["name"]}: seeds {row["failed"]} failed', *['-'] * (len(header) - 1)])
@@ -101,7 +103,7 @@ def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
     Args:
         runs (list[Run]): In the order of the table; those of the first name are the baseline. Runs without a
             result are reported as failed.
-        work_dir (Path): Where ``table.md``, ``table.txt``, ``results.json`` and ``recall.png`` go.
+        work_dir (Path): Where ``table.md``, ``table.txt``, ``results.json`` and ``recall.png``, ``.svg`` go.
         environment (dict): What the runs were made with; written beside the results.
 
     Returns:
@@ -120,21 +122,13 @@ def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
     markdown = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
     about = '\n'.join(f'- {key}: `{value}`' for key, value in environment.items())
     (work_dir / 'table.md').write_text(f'{markdown}\n\n{note}\n\n{about}\n')
-    content = dict(
-        environment=environment,
-        rows=rows,
-        runs=[json.loads(r.result_file.read_text()) for r in runs if r.result_file.exists()],
-    )
+    finished = [run for run in runs if run.result() is not None]
+    content = dict(environment=environment, rows=rows, runs=[run.result() for run in finished])
     (work_dir / 'results.json').write_text(json.dumps(content, indent=1))
-    curves = {
-        name: [
-            json.loads((run.folder / 'proposals.json').read_text())
-            for run in runs
-            if run.name == name and run.result_file.exists()
-        ]
-        for name in dict.fromkeys(run.name for run in runs)
-    }
-    plot_recall({name: c for name, c in curves.items() if c}, work_dir / 'recall.png')
+    curves = {}
+    for run in finished:
+        curves.setdefault(run.name, []).append(run.proposals())
+    plot_recall(curves, work_dir / 'recall.png')
     text = _render(header, body) + note
     (work_dir / 'table.txt').write_text(text + '\n')
     return text

@@ -79,7 +79,7 @@ def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
     run.result_file.write_text('{}')
     assert run.prepare()  # the same config: finished
     monkeypatch.setenv('SHAPES_ROOT', 'other/')
-    assert not run.prepare()
+    assert not Run(run.source, 0, tmp_path).prepare()
     assert (run.folder.with_suffix('.old1') / 'result.json').exists()
 
 

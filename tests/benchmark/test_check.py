@@ -1,0 +1,50 @@
+import re
+
+import pytest
+import torch
+
+from mmdet_nrpn.benchmark import Run, check
+
+CONFIG = 'rpn_r18-w16_fpn_demo_shapes'
+
+
+@pytest.fixture
+def make_run(repo, shapes, tmp_path, monkeypatch):
+    """A run of the demo config with some lines more."""
+    monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
+
+    def make(lines='', checkpoint=None):
+        config = tmp_path / 'mine.py'
+        config.write_text(f"_base_ = ['{repo / 'configs' / 'nrpn' / CONFIG}.py']\n{lines}\n")
+        return Run(config, 0, tmp_path / 'work', checkpoint)
+
+    return make
+
+
+def test_a_good_config_passes(make_run):
+    assert check(make_run()) is None
+
+
+@pytest.mark.parametrize(
+    'lines, words',
+    [
+        ("model = dict(rpn_head=dict(type='HardNegativRPNHead'))", "did you mean 'HardNegativeRPNHead'"),
+        ("model = dict(train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampeler'))))", "did you mean 'NRPNSampler'"),
+        ("model = dict(rpn_head=dict(type='HardNegativeRPNHead', hardness='typo'))", "hardness='typo'"),
+        ("train_dataloader = dict(dataset=dict(data_root='nowhere/'))", 'nowhere/.* is not there; check data_root'),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_says_what_to_do(make_run, lines, words):
+    line = check(make_run(lines))
+    assert '\n' not in line
+    assert 'mine.py: ' in line
+    assert re.search(words, line), line
+
+
+def test_a_checkpoint_of_another_model_is_told(make_run, tmp_path):
+    path = tmp_path / 'other.pth'
+    torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(64, 3, 7, 7)}), path)
+    line = check(make_run(checkpoint=path))
+    assert 'other.pth is of another model' in line and '\n' not in line
+    missing = check(make_run(checkpoint=tmp_path / 'none.pth'))
+    assert 'none.pth' in missing and 'is not there' in missing

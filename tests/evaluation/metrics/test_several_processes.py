@@ -1,0 +1,42 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from mmdet_nrpn import ProposalMetric
+
+
+def picture(number):
+    rng = np.random.default_rng(number)
+    corner = rng.uniform(0, 100, (20, 2))
+    boxes = torch.tensor(np.concatenate([corner, corner + rng.uniform(5, 60, (20, 2))], axis=1))
+    return dict(
+        gt_instances=dict(bboxes=boxes[:3]),
+        pred_instances=dict(bboxes=boxes[2:] + 2, scores=torch.tensor(rng.random(18))),
+    )
+
+
+def evaluate(rank, world_size, num, port, out):
+    """As a test loop does: each process has every ``world_size``-th picture, the last ones wrap around."""
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
+    metric = ProposalMetric()
+    for i in range(rank, -(-num // world_size) * world_size, world_size):
+        metric.process(None, [picture(i % num)])
+    metrics = metric.evaluate(num)
+    (out / f'{rank}.json').write_text(json.dumps(metrics))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(tmp_path):
+    num = 7  # uneven: one process sees a picture twice
+    mp.spawn(evaluate, args=(2, num, 29531, tmp_path), nprocs=2)
+    alone = ProposalMetric()
+    for i in range(num):
+        alone.process(None, [picture(i)])
+    expected = alone.evaluate(num)
+    for rank in range(2):
+        assert json.loads((tmp_path / f'{rank}.json').read_text()) == pytest.approx(expected)
