@@ -44,7 +44,8 @@ def test_does_what_its_name_says(path):
     head, sampler = cfg.model.rpn_head, cfg.model.train_cfg.rpn.sampler
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
     assert (sampler.type == 'NRPNSampler') is (method.startswith('nrpn') or 'ohem' in method)
-    assert (head.type == 'RPNHead') is (method == 'rpn')
+    peers = ('rpn', 'rpn-focal', 'rpn-iou-balanced')
+    assert (head.type == 'RPNHead') is (method in peers)
 
 
 def test_the_environment_names_root_and_splits(monkeypatch, repo):

@@ -71,8 +71,26 @@ def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
 def test_a_failing_run_does_not_take_the_others_down(run_tool, shapes, command, tmp_path):
     tool, stock, ours, *options = command(3)
     broken = tmp_path / 'broken.py'
-    broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(rpn_head=dict(hardness='typo'))\n")
+    # builds, and fails in its first step
+    broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(train_cfg=dict(rpn=dict(allowed_border='typo')))\n")
     done = run_tool(tool, stock, broken, ours, *options, SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 1
-    assert 'broken: seeds [0] failed' in done.stdout and "hardness='typo'" in done.stderr
+    assert 'broken: seeds [0] failed' in done.stdout and 'train.py failed' in done.stderr
     assert (tmp_path / 'work' / 'nrpn-overlap' / 'seed0' / 'result.json').exists()
+
+
+def test_a_wrong_config_stops_all_before_any_training(run_tool, shapes, command, tmp_path):
+    tool, stock, ours, *options = command(3)
+    broken = tmp_path / 'broken.py'
+    broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(rpn_head=dict(type='HardNegativRPNHead'))\n")
+    done = run_tool(tool, stock, broken, *options, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].endswith("did you mean 'HardNegativeRPNHead'?")
+    assert not (tmp_path / 'work').exists()
+
+
+def test_dry_run_tells_the_plan_and_its_time(run_tool, shapes, command, tmp_path):
+    done = run_tool(*command(3), '--dry-run', SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0, done.stderr
+    assert '2 runs to go' in done.stdout and 'rpn, seed0: ' in done.stdout
+    assert not (tmp_path / 'work').exists()

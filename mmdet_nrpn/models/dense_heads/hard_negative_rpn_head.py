@@ -2,26 +2,23 @@ import warnings
 from typing import List, Optional, Tuple
 
 import torch
-from mmdet.models.dense_heads import RPNHead
-from mmdet.models.task_modules.prior_generators import anchor_inside_flags
-from mmdet.models.utils import unmap, unpack_gt_instances
+from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
-from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
-from mmengine.structures import InstanceData
+from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from torch import Tensor
 
 from ..losses import OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
-from ..utils import objectness_logits, on_ignored
-from .nrpn_head import FALSE_POSITIVES
+from ..utils import objectness_logits
+from .hardness_rpn_head import HardnessRPNHead
 
 HARDNESS = ('nrpn', 'rpn')
 
 
 @MODELS.register_module()
-class HardNegativeRPNHead(RPNHead):
+class HardNegativeRPNHead(HardnessRPNHead):
     """An RPN that draws its negatives from a negative RPN (nRPN, Cho et al., ICIP 2019, poster Fig. 1b).
 
     Only training differs from ``RPNHead``: ``forward`` and ``predict`` are inherited. In each step the false
@@ -45,9 +42,6 @@ class HardNegativeRPNHead(RPNHead):
         negatives it drew as hard (``rpn_hard_neg_score``) and at random (``rpn_random_neg_score``); 0 where it drew
         none.
     """
-
-    # NRPNSampler looks for this to tell a head that hands it hardness from one that does not.
-    hands_hardness = True
 
     def __init__(
         self,
@@ -75,6 +69,7 @@ class HardNegativeRPNHead(RPNHead):
         # The seed's other random numbers (backbone, second stage) stay those of the stock model.
         with torch.random.fork_rng(devices=[]):
             self.nrpn_head = MODELS.build({**inherited, **nrpn_head})
+        self.ignored_iof_thr = self.nrpn_head.fp_cfg['iou_thr']
 
     def _check_sampler(self) -> None:
         draws_hard = isinstance(self.sampler, NRPNSampler)
@@ -138,41 +133,17 @@ class HardNegativeRPNHead(RPNHead):
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
         outs = self(x)
         proposals = self.predict_by_feat(*outs, batch_img_metas=img_metas, cfg=proposal_cfg)
-        nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(x, proposals, gt_instances, img_metas, ignored)
+        nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(
+            x, proposals, objectness_logits(outs[0]), gt_instances, img_metas, ignored
+        )
         losses = self.loss_by_feat(*outs, gt_instances, img_metas, ignored, hardness=hardness)
         return {**losses, **nrpn_losses}, proposals
 
-    def loss_by_feat(
-        self,
-        cls_scores: List[Tensor],
-        bbox_preds: List[Tensor],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
-        batch_gt_instances_ignore: OptInstanceList = None,
-        hardness: Optional[Tensor] = None,
-    ) -> dict:
-        """``RPNHead``'s losses, on negatives drawn by hardness.
-
-        Args:
-            hardness (Tensor, optional): (N, num_priors), larger is harder. None draws at random, unless this
-                head's ``hardness`` is 'rpn'. The other arguments are ``RPNHead``'s.
-
-        Returns:
-            dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``, and the mean objectness of the negatives drawn.
-        """
-        logits = objectness_logits(cls_scores)
+    def loss_by_feat(self, cls_scores: List[Tensor], *args, hardness: Optional[Tensor] = None) -> dict:
+        """``HardnessRPNHead``'s; with ``hardness='rpn'``, the head's own objectness takes the place of hardness."""
         if self.hardness == 'rpn':
-            hardness = logits
-        if hardness is not None:
-            batch_img_metas = [dict(meta, hardness=h) for meta, h in zip(batch_img_metas, hardness)]
-        losses = super().loss_by_feat(
-            cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        )
-        if hardness is not None and isinstance(self.sampler, NRPNSampler):
-            results = self._raw_positive_infos['sampling_results']
-            losses['rpn_hard_neg_score'] = _mean_score(logits, [r.hard_negatives for r in results])
-            losses['rpn_random_neg_score'] = _mean_score(logits, [r.random_negatives for r in results])
-        return losses
+            hardness = objectness_logits(cls_scores)
+        return super().loss_by_feat(cls_scores, *args, hardness=hardness)
 
     def get_targets(self, *args, **kwargs) -> tuple:
         """``AnchorHead``'s targets; for Overlap Loss, the labels of a level are an ``OverlapTarget``."""
@@ -182,64 +153,18 @@ class HardNegativeRPNHead(RPNHead):
         labels, *others, overlaps = targets
         return [OverlapTarget(*level) for level in zip(labels, overlaps)], *others
 
-    def _get_targets_single(
-        self,
-        flat_anchors: Tensor,
-        valid_flags: Tensor,
-        gt_instances: InstanceData,
-        img_meta: dict,
-        gt_instances_ignore: Optional[InstanceData] = None,
-        unmap_outputs: bool = True,
-    ) -> tuple:
-        """``AnchorHead``'s targets of a picture, with hardness on its way to the sampler and overlaps on their
-        way to the loss.
-
-        ``AnchorHead`` calls the sampler with the anchors inside the picture and with the objects alone, so
-        hardness is cut to these anchors and travels with the objects.
-        """
-        inside_flags = anchor_inside_flags(
-            flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
-        )
-        if img_meta.get('hardness') is not None:
-            hardness = self._hardness_of_negatives(img_meta['hardness'], flat_anchors, gt_instances_ignore)
-            gt_instances = InstanceData(
-                metainfo=dict(hardness=hardness[inside_flags]),
-                bboxes=gt_instances.bboxes,
-                labels=gt_instances.labels,
-            )
-        targets = super()._get_targets_single(
-            flat_anchors, valid_flags, gt_instances, img_meta, gt_instances_ignore, unmap_outputs
-        )
-        result = targets[-1]
-        if hasattr(result, 'hard_neg_inds'):
-            inside_inds = inside_flags.nonzero().squeeze(1)
-            result.hard_negatives = inside_inds[result.hard_neg_inds]
-            result.random_negatives = inside_inds[result.random_neg_inds]
-        if not isinstance(self.loss_cls, OverlapLoss):
-            return targets
-        overlaps = self._overlaps_of_positives(result, int(inside_flags.sum()))
-        return *targets, unmap(overlaps, len(inside_flags), inside_flags) if unmap_outputs else overlaps
-
-    def _hardness_of_negatives(self, hardness: Tensor, anchors: Tensor, ignored: Optional[InstanceData]) -> Tensor:
-        """Hardness with -inf on ignored objects: they are real objects, and hard draws would seek them out."""
-        if ignored is None:
-            return hardness
-        iof_thr = FALSE_POSITIVES['iou_thr'] if self.nrpn_head is None else self.nrpn_head.fp_cfg['iou_thr']
-        return hardness.masked_fill(on_ignored(get_box_tensor(anchors), ignored.bboxes, iof_thr), -torch.inf)
-
-    @staticmethod
-    def _overlaps_of_positives(result, num_anchors: int) -> Tensor:
-        """IoU of each positive with its object, 0 elsewhere, (num_anchors,).
+    def _get_targets_single(self, flat_anchors: Tensor, *args, unmap_outputs: bool = True) -> tuple:
+        """The targets of a picture and, for Overlap Loss, the IoU of each positive with its object, 0 elsewhere.
 
         Not ``assign_result.max_overlaps``: a low-quality match may give an anchor to another object than the one
         it overlaps most.
         """
-        priors = get_box_tensor(result.pos_priors)
-        overlaps = priors.new_zeros(num_anchors)
-        overlaps[result.pos_inds] = bbox_overlaps(priors, get_box_tensor(result.pos_gt_bboxes), is_aligned=True)
-        return overlaps
-
-
-def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:
-    scores = torch.cat([logit[i] for logit, i in zip(logits, inds)]).sigmoid()
-    return scores.sum() / max(len(scores), 1)
+        targets = super()._get_targets_single(flat_anchors, *args, unmap_outputs=unmap_outputs)
+        if not isinstance(self.loss_cls, OverlapLoss):
+            return targets
+        result, is_positive = targets[-1], targets[0] != self.num_classes
+        priors, objects = get_box_tensor(result.pos_priors), get_box_tensor(result.pos_gt_bboxes)
+        overlaps = priors.new_zeros(len(is_positive))
+        # positives are sorted, so those of all anchors are in the order of those inside the picture
+        overlaps[is_positive] = bbox_overlaps(priors, objects, is_aligned=True)
+        return *targets, overlaps

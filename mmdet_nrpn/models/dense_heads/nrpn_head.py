@@ -1,13 +1,13 @@
 from typing import List, Optional, Tuple
 
 import torch
-from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigType, InstanceList, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..utils import false_positives, objectness_logits
+from .hardness_rpn_head import HardnessRPNHead
 
 FALSE_POSITIVES = dict(score_thr=0.3, iou_thr=0.3, max_num=64)
 # Alone, an RPN needs its proposals for the mining only: a hundred a level hold its worst mistakes.
@@ -17,10 +17,12 @@ KEYS = (*STOCK_KEYS, 'false_positives', 'proposal_cfg')
 
 
 @MODELS.register_module()
-class NRPNHead(RPNHead):
+class NRPNHead(HardnessRPNHead):
     """The negative RPN: an RPN whose objects are another RPN's false positives (nRPN, ICIP 2019, poster Fig. 1b).
 
-    Its objectness of an anchor is that anchor's hardness. It is built by
+    Its objectness of an anchor is that anchor's hardness. RPN and nRPN "provide positive or negative examples to each
+    other" (poster): where nRPN's own negatives are drawn by hardness, that is the RPN's objectness, so it learns that
+    what the RPN rightly takes for an object is not hard. It is built by
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead`, which hands down every argument that is missing here.
 
     Args:
@@ -29,8 +31,8 @@ class NRPNHead(RPNHead):
         detach_features (bool): Keep its gradient out of the neck and the backbone. Unweighted and attached, its
             losses are much larger than the RPN's and take over. Defaults to True.
         train_cfg (dict, optional): The RPN's ``train_cfg`` with ``train_cfg['nrpn']``, where each key is optional:
-            ``assigner``, ``sampler`` (default: the RPN's own, drawing at random), ``allowed_border``,
-            ``pos_weight``, ``false_positives=dict(score_thr=0.3, iou_thr=0.3, max_num=64)`` (see
+            ``assigner``, ``sampler``, ``allowed_border`` and ``pos_weight`` (default: the RPN's own),
+            ``false_positives=dict(score_thr=0.3, iou_thr=0.3, max_num=64)`` (see
             :func:`~mmdet_nrpn.models.utils.false_positives`), and ``proposal_cfg``, the proposals to mine where no
             second stage takes any.
         kwargs: Arguments of ``RPNHead``.
@@ -67,14 +69,6 @@ class NRPNHead(RPNHead):
         if unknown:
             raise ValueError(f'train_cfg.rpn.nrpn has unknown keys {unknown}; known are {KEYS}')
         settings = type(train_cfg)({key: train_cfg[key] for key in STOCK_KEYS if key in train_cfg})
-        sampler = settings.get('sampler')
-        if sampler is not None:
-            # what is hard for the RPN is a positive here, so nRPN's own negatives are drawn at random
-            shared = ('num', 'pos_fraction', 'neg_pos_ub', 'add_gt_as_proposals')
-            settings['sampler'] = dict(
-                dict(type='RandomSampler', add_gt_as_proposals=False),
-                **{key: sampler[key] for key in shared if key in sampler},
-            )
         settings.update(own)
         settings['false_positives'] = _checked_false_positives(own.get('false_positives', {}))
         settings['proposal_cfg'] = type(train_cfg)(PROPOSAL, **own.get('proposal_cfg', {}))
@@ -84,6 +78,7 @@ class NRPNHead(RPNHead):
         self,
         x: Tuple[Tensor],
         batch_proposals: InstanceList,
+        objectness: Tensor,
         batch_gt_instances: InstanceList,
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
@@ -94,6 +89,8 @@ class NRPNHead(RPNHead):
             x (tuple[Tensor]): Features, one (N, C, H, W) a level.
             batch_proposals (list[InstanceData]): The RPN's ``bboxes`` and ``scores`` after NMS, in pixels of the
                 input, a picture each. No gradient goes through them.
+            objectness (Tensor): The RPN's objectness of the anchors as a logit, (N, num_priors), detached: the
+                hardness by which nRPN's negatives are drawn.
             batch_gt_instances (list[InstanceData]): Objects.
             batch_img_metas (list[dict]): MMDetection's meta information.
             batch_gt_instances_ignore (list[InstanceData | None], optional): Ignored objects.
@@ -107,7 +104,7 @@ class NRPNHead(RPNHead):
         if self.detach_features:
             x = tuple(level.detach() for level in x)
         cls_scores, bbox_preds = self(x)
-        losses = self.loss_by_feat(cls_scores, bbox_preds, targets, batch_img_metas)
+        losses = self.loss_by_feat(cls_scores, bbox_preds, targets, batch_img_metas, hardness=objectness)
         losses['nrpn_false_positives'] = cls_scores[0].new_tensor([len(t) for t in targets]).mean()
         return losses, objectness_logits(cls_scores)
 
@@ -125,12 +122,11 @@ class NRPNHead(RPNHead):
         return InstanceData(bboxes=bboxes, labels=bboxes.new_zeros(len(bboxes), dtype=torch.long))
 
     def loss_by_feat(self, *args, **kwargs) -> dict:
-        """The losses of ``RPNHead``, weighted and named after nRPN."""
+        """The losses of an RPN, weighted, and what stands beside them, named after nRPN."""
         losses = super().loss_by_feat(*args, **kwargs)
-        return {
-            name.replace('rpn', 'nrpn'): [self.loss_weight * level for level in levels]
-            for name, levels in losses.items()
-        }
+        for name in ('loss_rpn_cls', 'loss_rpn_bbox'):
+            losses[name] = [self.loss_weight * level for level in losses[name]]
+        return {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
 
 
 def _checked_false_positives(given: dict) -> dict:

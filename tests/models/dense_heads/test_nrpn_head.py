@@ -4,6 +4,8 @@ from mmengine.structures import InstanceData
 
 from mmdet_nrpn import NRPNHead
 
+ANY = torch.zeros(1, 3 * (16 * 16 + 8 * 8))  # RPN's objectness where it makes no difference
+
 
 def three_anchors(build_head, **kwargs):
     """An nRPN on a picture of 96x32 with one level of three anchors, 32 px each, side by side."""
@@ -38,7 +40,7 @@ def test_targets_that_a_person_can_check(build_head, monkeypatch):
 
     monkeypatch.setattr(NRPNHead, 'get_targets', spy)
     meta = dict(img_shape=(32, 96), pad_shape=(32, 96))
-    losses, hardness = head.loss_and_hardness((torch.randn(1, 8, 1, 3),), [mined], [gts], [meta])
+    losses, hardness = head.loss_and_hardness((torch.randn(1, 8, 1, 3),), [mined], torch.zeros(1, 3), [gts], [meta])
     labels, label_weights, bbox_targets, bbox_weights, avg_factor = seen['targets']
     assert labels[0].tolist() == [[1, 0, 1]]  # 0: what nRPN looks for; the object is background to it
     assert label_weights[0].tolist() == [[1, 1, 1]]
@@ -56,7 +58,7 @@ def test_losses_are_those_of_an_rpn_on_the_false_positives(build_head, features,
     mined = proposals(*[[*box, 0.9] for box in boxes])
     no_objects = make_sample([])
     torch.manual_seed(1)
-    losses, _ = nrpn.loss_and_hardness(x, [mined], [no_objects.gt_instances], [no_objects.metainfo])
+    losses, _ = nrpn.loss_and_hardness(x, [mined], ANY, [no_objects.gt_instances], [no_objects.metainfo])
     torch.manual_seed(1)
     stock = rpn.loss(x, [make_sample(boxes)])
     for ours, theirs in (('loss_nrpn_cls', 'loss_rpn_cls'), ('loss_nrpn_bbox', 'loss_rpn_bbox')):
@@ -71,11 +73,22 @@ def test_gradient_reaches_the_features_only_if_asked_and_the_rpn_never(build_hea
     for tensor in (mined.bboxes, mined.scores):
         tensor.requires_grad_()
     sample = make_sample([])
-    losses, _ = head.loss_and_hardness(x, [mined], [sample.gt_instances], [sample.metainfo])
+    losses, _ = head.loss_and_hardness(x, [mined], ANY, [sample.gt_instances], [sample.metainfo])
     sum(sum(losses[key]) for key in ('loss_nrpn_cls', 'loss_nrpn_bbox')).backward()
     assert all((level.grad is None) is detach for level in x)
     assert mined.bboxes.grad is None and mined.scores.grad is None
     assert all(p.grad is not None for p in head.parameters())
+
+
+def test_its_negatives_are_hard_where_the_rpn_sees_objects(build_head, features, make_sample):
+    sampler = dict(type='NRPNSampler', hard_fraction=0.5, pool_factor=1)
+    head, objectness = build_head('NRPNHead', sampler=sampler), torch.rand(ANY.shape)
+    sample = make_sample([])
+    nothing = proposals()
+    losses, _ = head.loss_and_hardness(features(1), [nothing], objectness, [sample.gt_instances], [sample.metainfo])
+    drawn = head._raw_positive_infos['sampling_results'][0].hard_negatives
+    assert sorted(drawn.tolist()) == sorted(objectness[0].topk(32).indices.tolist())
+    assert {'nrpn_hard_neg_score', 'nrpn_random_neg_score'} <= set(losses)
 
 
 def test_mining_settings_fall_back_to_the_rpns(build_head):
@@ -84,7 +97,6 @@ def test_mining_settings_fall_back_to_the_rpns(build_head):
     rpn = build_head(sampler=sampler, train_cfg=dict(nrpn=own))
     head = rpn.nrpn_head
     assert (head.sampler.num, head.sampler.pos_fraction) == (32, 0.25)
-    assert type(head.sampler).__name__ == 'RandomSampler'
     assert (head.assigner.pos_iou_thr, rpn.assigner.pos_iou_thr) == (0.6, 0.7)
     assert head.fp_cfg == dict(score_thr=0.3, iou_thr=0.3, max_num=5)
 

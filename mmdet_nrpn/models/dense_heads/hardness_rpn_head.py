@@ -1,0 +1,95 @@
+from typing import List, Optional
+
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.structures.bbox import get_box_tensor
+from mmdet.utils import InstanceList, OptInstanceList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ..task_modules import NRPNSampler
+from ..utils import objectness_logits, on_ignored
+
+
+class HardnessRPNHead(RPNHead):
+    """An ``RPNHead`` that tells its sampler how hard each anchor is: what an RPN and its nRPN have in common.
+
+    ``AnchorHead`` calls the sampler with the objects and with the anchors inside the picture alone. So hardness comes
+    to the picture with its meta information, is cut to these anchors, and goes on with the objects.
+    """
+
+    # NRPNSampler looks for this to tell a head that hands it hardness from one that does not.
+    hands_hardness = True
+    # An anchor that lies on an ignored object by this share of its own area is not drawn as hard.
+    ignored_iof_thr = 0.3
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+        hardness: Optional[Tensor] = None,
+    ) -> dict:
+        """``RPNHead``'s losses, on negatives drawn by hardness.
+
+        Args:
+            hardness (Tensor, optional): (N, num_priors), larger is harder. None draws at random. The other arguments
+                are ``RPNHead``'s.
+
+        Returns:
+            dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``. If negatives were drawn by hardness also this head's mean
+            objectness of those drawn as hard, ``rpn_hard_neg_score``, and at random, ``rpn_random_neg_score``, 0 where
+            there are none.
+        """
+        inputs = (cls_scores, bbox_preds, batch_gt_instances)
+        if hardness is None or not isinstance(self.sampler, NRPNSampler):
+            return super().loss_by_feat(*inputs, batch_img_metas, batch_gt_instances_ignore)
+        batch_img_metas = [dict(meta, hardness=h) for meta, h in zip(batch_img_metas, hardness)]
+        losses = super().loss_by_feat(*inputs, batch_img_metas, batch_gt_instances_ignore)
+        logits, results = objectness_logits(cls_scores), self._raw_positive_infos['sampling_results']
+        losses['rpn_hard_neg_score'] = _mean_score(logits, [result.hard_negatives for result in results])
+        losses['rpn_random_neg_score'] = _mean_score(logits, [result.random_negatives for result in results])
+        return losses
+
+    def _get_targets_single(
+        self,
+        flat_anchors: Tensor,
+        valid_flags: Tensor,
+        gt_instances: InstanceData,
+        img_meta: dict,
+        gt_instances_ignore: Optional[InstanceData] = None,
+        unmap_outputs: bool = True,
+    ) -> tuple:
+        """``AnchorHead``'s targets of a picture; its sampling result names the negatives drawn among all anchors.
+
+        Hardness is -inf on ignored objects: they are real objects, and hard draws would seek them out.
+        """
+        if 'hardness' not in img_meta:
+            return super()._get_targets_single(
+                flat_anchors, valid_flags, gt_instances, img_meta, gt_instances_ignore, unmap_outputs
+            )
+        hardness, anchors = img_meta['hardness'], get_box_tensor(flat_anchors)
+        if gt_instances_ignore is not None:
+            ignored = on_ignored(anchors, gt_instances_ignore.bboxes, self.ignored_iof_thr)
+            hardness = hardness.masked_fill(ignored, -torch.inf)
+        inside_flags = anchor_inside_flags(
+            flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
+        )
+        objects = InstanceData(
+            metainfo=dict(hardness=hardness[inside_flags]), bboxes=gt_instances.bboxes, labels=gt_instances.labels
+        )
+        targets = super()._get_targets_single(
+            flat_anchors, valid_flags, objects, img_meta, gt_instances_ignore, unmap_outputs
+        )
+        result, inside_inds = targets[-1], inside_flags.nonzero().squeeze(1)
+        result.hard_negatives = inside_inds[result.hard_neg_inds]
+        result.random_negatives = inside_inds[result.random_neg_inds]
+        return targets
+
+
+def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:
+    scores = torch.cat([logit[i] for logit, i in zip(logits, inds)]).sigmoid()
+    return scores.sum() / max(len(scores), 1)
