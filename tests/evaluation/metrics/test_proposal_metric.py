@@ -34,8 +34,8 @@ def random_picture(rng, max_proposals=60):
     return gts, ignored, proposals.astype(np.float32), scores.astype(np.float32)
 
 
-def evaluate(pictures, **kwargs):
-    metric = ProposalMetric(proposal_nums=NUMS, **kwargs)
+def evaluate(pictures, proposal_nums=NUMS, **kwargs):
+    metric = ProposalMetric(proposal_nums=proposal_nums, **kwargs)
     for gts, ignored, proposals, scores in pictures:
         sample = dict(
             gt_instances=dict(bboxes=torch.tensor(gts)),
@@ -46,7 +46,7 @@ def evaluate(pictures, **kwargs):
     return metric.evaluate(len(pictures))
 
 
-def coco_recall(pictures):
+def coco_recall(pictures, proposal_nums=NUMS):
     """(T, areas, budgets) by COCOeval; ignored objects are crowds."""
     annotations, results = [], []
     for image_id, (gts, ignored, proposals, scores) in enumerate(pictures, 1):
@@ -75,7 +75,7 @@ def coco_recall(pictures):
             return np.full((10, 4, len(NUMS)), -1.0) * (not annotations) if not annotations else None
         evaluator = COCOeval(coco, coco.loadRes(results), 'bbox')
         evaluator.params.useCats = 0
-        evaluator.params.maxDets = list(NUMS)
+        evaluator.params.maxDets = list(proposal_nums)
         evaluator.evaluate()
         evaluator.accumulate()
     return evaluator.eval['recall'][:, 0]
@@ -96,6 +96,19 @@ def test_average_recall_equals_cocoeval(seed, num_pictures):
     for row, thr in ((0, 0.5), (5, 0.75)):
         for column, num in enumerate(NUMS):
             assert metrics[f'proposal/recall@{num}@{thr}'] == pytest.approx(expected[row, 0, column], abs=1e-6)
+
+
+def test_average_recall_of_a_trained_rpn_equals_cocoeval(repo):
+    """Twelve validation pictures of the demo, with the 1000 proposals of its stock RPN after 500 steps, seed 0."""
+    data = np.load(repo / 'tests' / 'data' / 'shapes_proposals.npz')
+    pictures = [[data[f'{key}{i}'] for key in ('gts', 'ignored', 'proposals', 'scores')] for i in range(12)]
+    assert sum(len(ignored) for _, ignored, _, _ in pictures) > 0
+    nums = (10, 50, 100, 300, 1000)
+    metrics, expected = evaluate(pictures, nums), coco_recall(pictures, nums)
+    assert 0.3 < metrics['proposal/AR@100'] < 0.8  # trained, and not perfect
+    for area, suffix in enumerate(AREAS):
+        for column, num in enumerate(nums):
+            assert metrics[f'proposal/AR{suffix}@{num}'] == pytest.approx(expected[:, area, column].mean(), abs=1e-6)
 
 
 def picture(gts, proposals, ignored=()):

@@ -19,9 +19,9 @@ def picture(number):
     )
 
 
-def evaluate(rank, world_size, num, port, out):
+def evaluate(rank, world_size, num, out):
     """As a test loop does: each process has every ``world_size``-th picture, the last ones wrap around."""
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
+    dist.init_process_group('gloo', init_method=f'file://{out}/store', rank=rank, world_size=world_size)
     metric = ProposalMetric()
     for i in range(rank, -(-num // world_size) * world_size, world_size):
         metric.process(None, [picture(i % num)])
@@ -33,7 +33,7 @@ def evaluate(rank, world_size, num, port, out):
 @pytest.mark.slow
 def test_two_processes_measure_what_one_does(tmp_path):
     num = 7  # uneven: one process sees a picture twice
-    mp.spawn(evaluate, args=(2, num, 29531, tmp_path), nprocs=2)
+    mp.start_processes(evaluate, args=(2, num, tmp_path), nprocs=2, start_method='fork')
     alone = ProposalMetric()
     for i in range(num):
         alone.process(None, [picture(i)])
