@@ -68,7 +68,7 @@ class HardNegativeRPNHead(HardnessRPNHead):
     def _build_nrpn(self, nrpn_head: ConfigType, inherited: dict) -> None:
         # The seed's other random numbers (backbone, second stage) stay those of the stock model.
         with torch.random.fork_rng(devices=[]):
-            self.nrpn_head = MODELS.build({**inherited, **nrpn_head})
+            self.nrpn_head = MODELS.build({'type': 'NRPNHead', **inherited, **nrpn_head})
         self.ignored_iof_thr = self.nrpn_head.fp_cfg['iou_thr']
 
     def _check_sampler(self) -> None:

@@ -3,6 +3,7 @@ from typing import List, Optional, Tuple
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigType, InstanceList, OptInstanceList
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -20,9 +21,7 @@ KEYS = (*STOCK_KEYS, 'false_positives', 'proposal_cfg')
 class NRPNHead(HardnessRPNHead):
     """The negative RPN: an RPN whose objects are another RPN's false positives (nRPN, ICIP 2019, poster Fig. 1b).
 
-    Its objectness of an anchor is that anchor's hardness. RPN and nRPN "provide positive or negative examples to each
-    other" (poster): where nRPN's own negatives are drawn by hardness, that is the RPN's objectness, so it learns that
-    what the RPN rightly takes for an object is not hard. It is built by
+    Its objectness of an anchor is that anchor's hardness. It is built by
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead`, which hands down every argument that is missing here.
 
     Args:
@@ -31,7 +30,8 @@ class NRPNHead(HardnessRPNHead):
         detach_features (bool): Keep its gradient out of the neck and the backbone. Unweighted and attached, its
             losses are much larger than the RPN's and take over. Defaults to True.
         train_cfg (dict, optional): The RPN's ``train_cfg`` with ``train_cfg['nrpn']``, where each key is optional:
-            ``assigner``, ``sampler``, ``allowed_border`` and ``pos_weight`` (default: the RPN's own),
+            ``assigner``, ``allowed_border`` and ``pos_weight`` (default: the RPN's own), ``sampler`` (default: the
+            RPN's own, drawing at random; ``NRPNSampler`` draws nRPN's negatives by the RPN's objectness),
             ``false_positives=dict(score_thr=0.3, iou_thr=0.3, max_num=64)`` (see
             :func:`~mmdet_nrpn.models.utils.false_positives`), and ``proposal_cfg``, the proposals to mine where no
             second stage takes any.
@@ -60,7 +60,7 @@ class NRPNHead(HardnessRPNHead):
             self.proposal_cfg = settings['proposal_cfg']
 
     @staticmethod
-    def _settings(train_cfg: Optional[ConfigType]) -> Optional[ConfigType]:
+    def _settings(train_cfg: Optional[ConfigType]) -> Optional[ConfigDict]:
         """The RPN's train_cfg with what ``train_cfg['nrpn']`` says laid over it."""
         if train_cfg is None:
             return None
@@ -68,10 +68,12 @@ class NRPNHead(HardnessRPNHead):
         unknown = sorted(set(own) - set(KEYS))
         if unknown:
             raise ValueError(f'train_cfg.rpn.nrpn has unknown keys {unknown}; known are {KEYS}')
-        settings = type(train_cfg)({key: train_cfg[key] for key in STOCK_KEYS if key in train_cfg})
+        settings = ConfigDict({key: train_cfg[key] for key in STOCK_KEYS if key in train_cfg})
+        if 'sampler' in settings and 'sampler' not in own:
+            settings['sampler'] = _drawing_at_random(settings['sampler'])
         settings.update(own)
         settings['false_positives'] = _checked_false_positives(own.get('false_positives', {}))
-        settings['proposal_cfg'] = type(train_cfg)(PROPOSAL, **own.get('proposal_cfg', {}))
+        settings['proposal_cfg'] = {**PROPOSAL, **own.get('proposal_cfg', {})}
         return settings
 
     def loss_and_hardness(
@@ -127,6 +129,12 @@ class NRPNHead(HardnessRPNHead):
         for name in ('loss_rpn_cls', 'loss_rpn_bbox'):
             losses[name] = [self.loss_weight * level for level in losses[name]]
         return {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
+
+
+def _drawing_at_random(sampler: ConfigType) -> dict:
+    """The stock sampler of the same numbers."""
+    shared = ('num', 'pos_fraction', 'neg_pos_ub', 'add_gt_as_proposals')
+    return dict(type='RandomSampler', **{key: sampler[key] for key in shared if key in sampler})
 
 
 def _checked_false_positives(given: dict) -> dict:

@@ -299,7 +299,7 @@ def test_the_shipped_settings_do_not_warn(build_head, features, make_sample):
 
 
 def test_the_nrpn_inherits_what_it_does_not_set(build_head):
-    head = build_head(nrpn_head=dict(type='NRPNHead', feat_channels=4))
+    head = build_head(nrpn_head=dict(feat_channels=4))
     assert head.nrpn_head.feat_channels == 4 and head.feat_channels == 8
     assert head.nrpn_head.in_channels == 8
     assert head.nrpn_head.prior_generator.strides == head.prior_generator.strides

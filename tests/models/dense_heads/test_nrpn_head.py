@@ -80,9 +80,10 @@ def test_gradient_reaches_the_features_only_if_asked_and_the_rpn_never(build_hea
     assert all(p.grad is not None for p in head.parameters())
 
 
-def test_its_negatives_are_hard_where_the_rpn_sees_objects(build_head, features, make_sample):
+def test_its_negatives_can_be_hard_where_the_rpn_sees_objects(build_head, features, make_sample):
     sampler = dict(type='NRPNSampler', hard_fraction=0.5, pool_factor=1)
-    head, objectness = build_head('NRPNHead', sampler=sampler), torch.rand(ANY.shape)
+    head = build_head('NRPNHead', train_cfg=dict(nrpn=dict(sampler=sampler)))
+    objectness = torch.rand(ANY.shape)
     sample = make_sample([])
     nothing = proposals()
     losses, _ = head.loss_and_hardness(features(1), [nothing], objectness, [sample.gt_instances], [sample.metainfo])
@@ -97,6 +98,7 @@ def test_mining_settings_fall_back_to_the_rpns(build_head):
     rpn = build_head(sampler=sampler, train_cfg=dict(nrpn=own))
     head = rpn.nrpn_head
     assert (head.sampler.num, head.sampler.pos_fraction) == (32, 0.25)
+    assert type(head.sampler).__name__ == 'RandomSampler'
     assert (head.assigner.pos_iou_thr, rpn.assigner.pos_iou_thr) == (0.6, 0.7)
     assert head.fp_cfg == dict(score_thr=0.3, iou_thr=0.3, max_num=5)
 
