@@ -132,7 +132,9 @@ class HardNegativeRPNHead(HardnessRPNHead):
             return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
         outs = self(x)
-        proposals = self.predict_by_feat(*outs, batch_img_metas=img_metas, cfg=proposal_cfg)
+        # in half precision, boxes would be pixels off, and NMS on the CPU does not take them
+        full = ([level.float() for level in levels] for levels in outs)
+        proposals = self.predict_by_feat(*full, batch_img_metas=img_metas, cfg=proposal_cfg)
         nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(
             x, proposals, objectness_logits(outs[0]), gt_instances, img_metas, ignored
         )

@@ -199,6 +199,24 @@ def test_every_parameter_has_a_gradient_in_every_step(build_head, features, make
     assert all(torch.isfinite(value.detach()).all() for key, value in losses.items() if 'loss' not in key)
 
 
+@pytest.mark.parametrize('loss_cls', ['CrossEntropyLoss', 'OverlapLoss'])
+def test_mixed_precision_gives_the_losses_of_float32(build_head, features, make_sample, loss_cls):
+    head = build_head(
+        loss_cls=dict(type=loss_cls, use_sigmoid=True),
+        sampler=dict(type='NRPNSampler', hard_fraction=0.0),  # the draws must not hang on the last bits of hardness
+        train_cfg=dict(nrpn=dict(false_positives=dict(score_thr=0.0))),
+    )
+    losses = []
+    for enabled in (False, True):
+        torch.manual_seed(1)
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            losses.append(head.loss(features(1), [make_sample(OBJECTS)]))
+    for key in ('loss_rpn_cls', 'loss_rpn_bbox'):
+        torch.testing.assert_close(sum(losses[1][key]).float(), sum(losses[0][key]), rtol=0.02, atol=1e-3)
+    total(losses[1]).backward()
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters())
+
+
 def test_no_false_positive_still_trains_the_nrpn(build_head, features, make_sample):
     head = build_head(train_cfg=dict(nrpn=dict(false_positives=dict(score_thr=1.0))))
     losses, gradients = grads(head, features(1), [make_sample(OBJECTS)])
