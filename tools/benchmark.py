@@ -13,6 +13,7 @@ reported in the table.
 import argparse
 import logging
 import platform
+import signal
 import subprocess
 import sys
 import warnings
@@ -76,6 +77,10 @@ def main() -> None:
     else:
         runs = [Run(config, seed, args.work_dir) for seed in args.seeds for config in args.configs]
     plan = Plan(runs)
+    if len({run.folder for run in runs}) < len(runs):
+        sys.exit('two configs or checkpoints have the same file name; give them different ones')
+    # so that a scheduler's SIGTERM ends the training, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated; the same command goes on from here'))
     logging.disable(logging.WARNING)  # of models that are built only to be looked at
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -91,16 +96,20 @@ def main() -> None:
         print(f'{len(seconds)} runs to go, about {sum(seconds.values()) / 60:.0f} min of training')
         return
 
+    if args.rerun:  # all at once, so that an interrupted repetition goes on without --rerun
+        for run in plan.runs:
+            if run.is_finished():
+                run.move_aside()
     failed = False
     for number, run in enumerate(plan.runs):
-        finished = run.prepare(repeat=args.rerun)
+        finished = run.is_finished()
         print(f'\n=== {plan.progress(number)}{": finished before" if finished else ""}', flush=True)
         if finished:
             continue
         try:
-            run.execute()
-        except RuntimeError as error:
-            print(error, file=sys.stderr)
+            run.execute(environment())
+        except Exception as error:  # one run must not take the others down
+            print(f'{type(error).__name__}: {error}', file=sys.stderr)
             failed = True
     table = report(runs, args.work_dir, environment())
     print(f'\n{table}\n\nTables, results and figures: {args.work_dir}/table.md, results.json, recall.png, recall.svg')

@@ -4,8 +4,10 @@ import re
 from typing import Optional
 
 import torch
-from mmdet.registry import DATASETS, MODELS, TASK_UTILS, TRANSFORMS
-from mmengine.registry import init_default_scope
+from mmdet import registry as mmdet_registry
+from mmdet.registry import DATASETS, MODELS
+from mmengine import registry as mmengine_registry
+from mmengine.registry import Registry, init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 
@@ -29,25 +31,63 @@ def _check(run: Run) -> None:
     cfg = copy.deepcopy(run.cfg)  # building a model writes into its config
     init_default_scope('mmdet')
     import_modules_from_strings(**cfg.custom_imports)
-    for key in ('train_dataloader', 'test_dataloader'):
-        if len(DATASETS.build(cfg[key].dataset)) == 0:
-            raise ValueError(f'{key}.dataset has no pictures; check its ann_file, classes and filter_cfg')
+    _check_types(cfg.to_dict())
+    if run.checkpoint is None and len(DATASETS.build(cfg.train_dataloader.dataset)) == 0:
+        raise ValueError('train_dataloader.dataset has no pictures; check its ann_file, classes and filter_cfg')
+    test_set = DATASETS.build(cfg.test_dataloader.dataset)
+    if 'bboxes' not in test_set[0]['data_samples'].gt_instances:
+        raise ValueError(
+            "test_dataloader gives no objects to measure by; put dict(type='LoadAnnotations', with_bbox=True) into its "
+            'pipeline, after Resize'
+        )
     model = MODELS.build(cfg.model)
-    checkpoint = run.checkpoint or cfg.get('load_from')
-    if checkpoint is not None:
-        _check_checkpoint(model, str(checkpoint))
+    if run.checkpoint is not None:
+        _check_checkpoint(model, str(run.checkpoint))
+    elif cfg.get('load_from') is not None:
+        CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu')
+
+
+def _check_types(node: object) -> None:
+    """Look for a ``type`` that nothing is registered under but that looks much like one that something is."""
+    if isinstance(node, (list, tuple)):
+        for value in node:
+            _check_types(value)
+    elif isinstance(node, dict):
+        for value in node.values():
+            _check_types(value)
+        name = node.get('type')
+        # functions, such as nms, are named by type, too; they look like no registered class
+        if isinstance(name, str) and '.' not in name and name not in _registered() and _similar(name):
+            raise ValueError(_not_registered(name))
+
+
+def _registered() -> set:
+    registries = [value for module in (mmdet_registry, mmengine_registry) for value in vars(module).values()]
+    return {name for registry in registries if isinstance(registry, Registry) for name in registry.module_dict}
+
+
+def _similar(name: str) -> list:
+    return difflib.get_close_matches(name, _registered(), n=1, cutoff=0.8)
+
+
+def _not_registered(name: str) -> str:
+    return f"type='{name}' is not registered" + ''.join(f"; did you mean '{close}'?" for close in _similar(name))
 
 
 def _check_checkpoint(model: torch.nn.Module, path: str) -> None:
+    """Load the weights as MMDetection does, which renames those of an RPN inside a two-stage detector."""
     weights = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     weights = weights.get('state_dict', weights)
-    # an nRPN that the checkpoint lacks starts anew; measuring does not use it
-    own = {key: value.shape for key, value in model.state_dict().items() if 'nrpn_head' not in key}
-    other = [key for key, shape in own.items() if getattr(weights.get(key), 'shape', None) != shape]
-    if other:
+    try:
+        missing, _ = model.load_state_dict(dict(weights), strict=False)
+    except RuntimeError as error:  # of another shape
+        missing = [' '.join(str(error).split()[:40])]
+    # an nRPN that the checkpoint lacks makes no difference to what is measured
+    missing = [key for key in missing if 'nrpn_head' not in key]
+    if missing:
         raise ValueError(
-            f'{path} is of another model: {len(other)} of {len(own)} weights are missing or of another shape, such as '
-            f'{other[0]}; give the checkpoint that was trained with this config'
+            f'{path} is of another model: {len(missing)} of its weights are missing or of another shape, such as '
+            f'{missing[0]}; give the checkpoint that was trained with this config'
         )
 
 
@@ -56,10 +96,7 @@ def _explain(error: Exception) -> str:
     text = ' '.join(str(error).split())
     missing = re.search(r'(\w+) is not in the .+? registry', text)
     if missing:
-        name = missing[1]
-        known = [key for registry in (MODELS, DATASETS, TASK_UTILS, TRANSFORMS) for key in registry.module_dict]
-        close = difflib.get_close_matches(name, known, n=1)
-        return f"type='{name}' is not registered" + (f"; did you mean '{close[0]}'?" if close else '')
+        return _not_registered(missing[1])
     if isinstance(error, FileNotFoundError):
         return f'{error.filename or text} is not there; check data_root and ann_file, or the variable that sets them'
     return f'{type(error).__name__}: {text}'

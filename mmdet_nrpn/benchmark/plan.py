@@ -28,14 +28,14 @@ class Plan:
 
     def expected_seconds(self, run: Run) -> Optional[float]:
         """Of the same config with other seeds, else of other configs; None before any has finished."""
-        finished = [(other, other.result()) for other in self.runs]
-        taken = [(other.name, result['seconds']) for other, result in finished if result and 'seconds' in result]
+        finished = [(other.name, other.result()) for other in self.runs if other.is_finished()]
+        taken = [(name, result['seconds']) for name, result in finished if 'seconds' in result]
         same = [seconds for name, seconds in taken if name == run.name]
         return statistics.mean(same or [seconds for _, seconds in taken]) if taken else None
 
     def progress(self, number: int) -> str:
         """The line before a run: which of how many, and when all will be done."""
-        run, left = self.runs[number], [run for run in self.runs[number:] if run.result() is None]
+        run, left = self.runs[number], [run for run in self.runs[number:] if not run.is_finished()]
         line = f'run {number + 1} of {len(self.runs)}: {run.name}, {run.folder.name}'
         seconds = [self.expected_seconds(other) for other in left]
         if seconds and None not in seconds:
@@ -46,7 +46,7 @@ class Plan:
         """Seconds of each unfinished run, by its folder; a config that never ran is timed for a few steps."""
         timed, seconds = {}, {}
         for run in self.runs:
-            if run.result() is None:
+            if not run.is_finished():
                 if run.name not in timed:
                     timed[run.name] = time_training(run)
                 seconds[str(run.folder)] = timed[run.name]

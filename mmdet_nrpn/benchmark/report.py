@@ -50,7 +50,7 @@ def summarise(runs: List[Run]) -> List[dict]:
     results: Dict[str, Dict[int, dict]] = {}
     for run in runs:
         results.setdefault(run.name, {})
-        if run.result() is not None:
+        if run.is_finished():
             results[run.name][run.seed] = run.result()
     baseline = results[runs[0].name]
     rows = []
@@ -59,7 +59,7 @@ def summarise(runs: List[Run]) -> List[dict]:
             name=name, seeds=sorted(by_seed), failed=sorted({r.seed for r in runs if r.name == name} - set(by_seed))
         )
         paired = [seed for seed in row['seeds'] if seed in baseline]
-        for key in by_seed[row['seeds'][0]]['metrics'] if by_seed else ():
+        for key in _measured(by_seed):
             row[key] = mean_and_spread([by_seed[seed]['metrics'][key] for seed in row['seeds']])
             if paired:
                 row[f'difference {key}'] = paired_difference(
@@ -71,6 +71,14 @@ def summarise(runs: List[Run]) -> List[dict]:
                 row[key] = mean_and_spread([result[key] for result in by_seed.values()])
         rows.append(row)
     return rows
+
+
+def _measured(by_seed: Dict[int, dict]) -> List[str]:
+    """Metrics of a row, without those of a size of object that there is none of (-1)."""
+    if not by_seed:
+        return []
+    metrics = next(iter(by_seed.values()))['metrics']
+    return [key for key, value in metrics.items() if value >= 0]
 
 
 def _percent(value: Optional[Tuple[float, Optional[float]]], signed: bool = False) -> str:
@@ -110,6 +118,7 @@ def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
         str: The table for a terminal.
     """
     rows = summarise(runs)
+    finished = [run for run in runs if run.is_finished()]
     header, body = cells(rows)
     seeds = sorted({run.seed for run in runs})
     note = (
@@ -120,9 +129,11 @@ def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
     )
     lines = [header, ['---', *['---:'] * (len(header) - 1)], *body]
     markdown = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    commits = {run.result()['environment'].get('commit') for run in finished}
+    if len(commits) > 1:
+        environment = dict(environment, commit=f'runs were made at {", ".join(sorted(map(str, commits)))}')
     about = '\n'.join(f'- {key}: `{value}`' for key, value in environment.items())
     (work_dir / 'table.md').write_text(f'{markdown}\n\n{note}\n\n{about}\n')
-    finished = [run for run in runs if run.result() is not None]
     content = dict(environment=environment, rows=rows, runs=[run.result() for run in finished])
     (work_dir / 'results.json').write_text(json.dumps(content, indent=1))
     curves = {}

@@ -1,6 +1,8 @@
+import ctypes
 import hashlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,11 +30,11 @@ class Run:
     """
 
     def __init__(self, config: Path, seed: int, work_dir: Path, checkpoint: Optional[Path] = None) -> None:
-        self.name = config.stem if checkpoint is None else f'{config.stem}@{checkpoint.stem}'
         self.source = config
         self.seed = seed
-        self.checkpoint = checkpoint
-        self.folder = work_dir / self.name / f'seed{seed}'
+        self.checkpoint = checkpoint and checkpoint.resolve()
+        self.name = config.stem if checkpoint is None else f'{config.stem}@{checkpoint.stem}'
+        self.folder = work_dir.resolve() / self.name / f'seed{seed}'
         # not in the folder: MMEngine writes a config of the same name there
         self.config_file = self.folder.with_suffix('.py')
 
@@ -51,48 +53,69 @@ class Run:
         # measured once, after the training, so that an interruption anywhere leaves something to go on from
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
         cfg.test_evaluator = dict(type='ProposalMetric', out_file=str(self.folder / 'proposals.json'))
+        if self.checkpoint is not None:
+            # another file, or the same one trained on, makes it another run
+            stat = self.checkpoint.stat()
+            cfg.measured_checkpoint = dict(path=str(self.checkpoint), size=stat.st_size, changed=stat.st_mtime)
         return cfg
 
-    def prepare(self, repeat: bool = False) -> bool:
-        """Write the run's config. A folder that another config was run in is moved aside, never overwritten.
+    def is_finished(self) -> bool:
+        """Whether this very config was run to its end."""
+        return self.result_file.exists() and self._was_prepared()
+
+    def _was_prepared(self) -> bool:
+        return self.config_file.exists() and self.config_file.read_text() == self.cfg.pretty_text
+
+    def prepare(self) -> None:
+        """Write the run's config; a folder that another config was run in is moved aside, never overwritten."""
+        if self.folder.exists() and not self._was_prepared():
+            self.move_aside()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config_file.write_text(self.cfg.pretty_text)
+
+    def move_aside(self) -> None:
+        """Keep what an earlier run left, and make room for a new one."""
+        number = next(n for n in range(1, 10**6) if not self.folder.with_suffix(f'.old{n}').exists())
+        moved = self.folder.rename(self.folder.with_suffix(f'.old{number}'))
+        print(f'{self.folder} holds an earlier run; moved to {moved}')
+
+    def execute(self, environment: dict) -> None:
+        """Train, measure and write ``result.json``.
 
         Args:
-            repeat (bool): Move a finished run aside, too.
-
-        Returns:
-            bool: Whether the run is finished already.
-        """
-        text = self.cfg.pretty_text
-        same = self.config_file.exists() and self.config_file.read_text() == text
-        if self.folder.exists() and (not same or (repeat and self.result_file.exists())):
-            number = next(n for n in range(1, 10**6) if not self.folder.with_suffix(f'.old{n}').exists())
-            moved = self.folder.rename(self.folder.with_suffix(f'.old{number}'))
-            print(f'{self.folder} holds an earlier run; moved to {moved}')
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.config_file.write_text(text)
-        return self.result_file.exists()
-
-    def execute(self) -> None:
-        """Train, measure and write ``result.json``.
+            environment (dict): What it is run with; written beside the result.
 
         Raises:
             RuntimeError: If one of the two processes fails.
         """
+        self.prepare()
+        text = Config.fromfile(self.source).pretty_text
         result = dict(
             config=str(self.source),
-            config_sha256=hashlib.sha256(self.config_file.read_bytes()).hexdigest(),
+            config_sha256=hashlib.sha256(text.encode()).hexdigest(),
             seed=self.seed,
+            environment=environment,
         )
-        checkpoint = self.checkpoint
+        checkpoint, last = self.checkpoint, self.folder / 'last_checkpoint'
         if checkpoint is None:
-            memory = self._mmdet('train.py', '--resume')
-            result['step_seconds'] = statistics.median(self._logged('time'))
-            result['seconds'] = sum(self._logged('time')) * self.cfg.default_hooks.logger.get('interval', 10)
+            # only where there is something to go on from: to resume throws a config's load_from away
+            memory = self._mmdet('train.py', *(['--resume'] if last.exists() else []))
+            times = self._logged('time')
+            if times:
+                result['step_seconds'] = statistics.median(times)
+                result['seconds'] = result['step_seconds'] * self.num_steps()
             result['peak_memory_mib'] = max(self._logged('memory') or [memory])
-            checkpoint = (self.folder / 'last_checkpoint').read_text()
+            checkpoint = last.read_text()
         self._mmdet('test.py', str(checkpoint))
         result['metrics'] = self.proposals()['metrics']
-        self.result_file.write_text(json.dumps(result, indent=1))
+        # whole or not at all, also when killed while writing
+        part = self.result_file.with_suffix('.part')
+        part.write_text(json.dumps(result, indent=1))
+        part.replace(self.result_file)
+
+    def num_steps(self) -> int:
+        """Steps of the training, as the log's last line tells."""
+        return int(max(self._logged('step')))
 
     def result(self) -> Optional[dict]:
         """What was measured, or None if the run is not finished."""
@@ -105,10 +128,11 @@ class Run:
     def _mmdet(self, tool: str, *args: str) -> float:
         """Run one of MMDetection's tools on this run's config; return the process's peak memory in MiB."""
         command = [sys.executable, '-c', MMDET_TOOL, tool, str(self.config_file), *args, '--work-dir', str(self.folder)]
-        process = subprocess.Popen(command)
+        process = subprocess.Popen(command, preexec_fn=_end_with_parent)
         try:
             _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), it tells this process's memory
-        except KeyboardInterrupt:
+        except BaseException:
+            process.terminate()
             process.wait()
             raise
         if status != 0:
@@ -121,3 +145,9 @@ class Run:
         for file in sorted(self.folder.glob('*/vis_data/scalars.json')):
             rows += [json.loads(line) for line in file.read_text().splitlines()]
         return [row[key] for row in rows if key in row and 'lr' in row]
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end a training whose benchmark was killed: two at once would write into one folder."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -2,10 +2,13 @@ import re
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 
 from mmdet_nrpn.benchmark import Run, check
 
 CONFIG = 'rpn_r18-w16_fpn_demo_shapes'
+NO_OBJECTS = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=())]
 
 
 @pytest.fixture
@@ -31,6 +34,8 @@ def test_a_good_config_passes(make_run):
         ("model = dict(rpn_head=dict(type='HardNegativRPNHead'))", "did you mean 'HardNegativeRPNHead'"),
         ("model = dict(train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampeler'))))", "did you mean 'NRPNSampler'"),
         ("model = dict(rpn_head=dict(type='HardNegativeRPNHead', hardness='typo'))", "hardness='typo'"),
+        ("optim_wrapper = dict(optimizer=dict(type='AdmW'))", "'AdmW' is not registered; did you mean 'AdamW'"),
+        (f'test_dataloader = dict(dataset=dict(pipeline={NO_OBJECTS}))', 'LoadAnnotations'),
         ("train_dataloader = dict(dataset=dict(data_root='nowhere/'))", 'nowhere/.* is not there; check data_root'),
     ],
 )
@@ -46,5 +51,13 @@ def test_a_checkpoint_of_another_model_is_told(make_run, tmp_path):
     torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(64, 3, 7, 7)}), path)
     line = check(make_run(checkpoint=path))
     assert 'other.pth is of another model' in line and '\n' not in line
-    missing = check(make_run(checkpoint=tmp_path / 'none.pth'))
-    assert 'none.pth' in missing and 'is not there' in missing
+
+
+def test_an_rpn_is_found_in_the_checkpoint_of_a_two_stage_detector(make_run, tmp_path):
+    run = make_run()
+    init_default_scope('mmdet')
+    weights = {
+        key.replace('bbox_head', 'rpn_head'): value for key, value in MODELS.build(run.cfg.model).state_dict().items()
+    }
+    torch.save(dict(state_dict={**weights, 'roi_head.fc.weight': torch.zeros(3)}), tmp_path / 'faster.pth')
+    assert check(make_run(checkpoint=tmp_path / 'faster.pth')) is None

@@ -22,7 +22,7 @@ def finished(repo, tmp_path):
                 runs.append(run)
                 if value is None:
                     continue
-                run.folder.mkdir(parents=True)
+                run.prepare()
                 metrics = {key: value for key in KEYS}
                 curves = dict(
                     metrics=metrics,
@@ -32,7 +32,9 @@ def finished(repo, tmp_path):
                     false_share=[value] * 3,
                 )
                 (run.folder / 'proposals.json').write_text(json.dumps(curves))
-                result = dict(metrics=metrics, step_seconds=0.5, peak_memory_mib=100, seed=seed)
+                result = dict(
+                    metrics=metrics, step_seconds=0.5, peak_memory_mib=100, seed=seed, environment=dict(commit='abc')
+                )
                 run.result_file.write_text(json.dumps(result))
         return runs
 
@@ -73,14 +75,46 @@ def test_everything_is_written(finished, tmp_path):
     assert (tmp_path / 'recall.png').read_bytes().startswith(b'\x89PNG')
 
 
+def test_results_of_several_commits_say_so(finished, tmp_path):
+    runs = finished({STOCK: [0.2], OURS: [0.3]})
+    result = runs[1].result()
+    runs[1].result_file.write_text(json.dumps({**result, 'environment': dict(commit='def')}))
+    report(runs, tmp_path, dict(commit='now'))
+    assert 'runs were made at abc, def' in (tmp_path / 'table.md').read_text()
+
+
+def test_a_size_without_objects_is_a_dash(finished, tmp_path):
+    runs = finished({STOCK: [0.2], OURS: [0.3]})
+    for run in runs:
+        result = run.result()
+        result['metrics']['AR_s@100'] = -1.0
+        run.result_file.write_text(json.dumps(result))
+    assert '-100' not in report(runs, tmp_path, {})
+
+
 def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
-    run = Run(repo / 'configs' / 'nrpn' / f'{STOCK}.py', 0, tmp_path)
-    assert not run.prepare()
+    config = repo / 'configs' / 'nrpn' / f'{STOCK}.py'
+    run = Run(config, 0, tmp_path)
+    assert not run.is_finished()
+    run.prepare()
     run.result_file.write_text('{}')
-    assert run.prepare()  # the same config: finished
+    assert Run(config, 0, tmp_path).is_finished()
     monkeypatch.setenv('SHAPES_ROOT', 'other/')
-    assert not Run(run.source, 0, tmp_path).prepare()
+    changed = Run(config, 0, tmp_path)
+    assert not changed.is_finished()
+    changed.prepare()
     assert (run.folder.with_suffix('.old1') / 'result.json').exists()
+
+
+def test_another_checkpoint_of_the_same_name_is_another_run(repo, tmp_path):
+    config, path = repo / 'configs' / 'nrpn' / f'{STOCK}.py', tmp_path / 'epoch_12.pth'
+    path.write_bytes(b'one')
+    run = Run(config, 0, tmp_path, path)
+    run.prepare()
+    run.result_file.write_text('{}')
+    assert Run(config, 0, tmp_path, path).is_finished()
+    path.write_bytes(b'another')
+    assert not Run(config, 0, tmp_path, path).is_finished()
 
 
 def test_the_run_measures_with_proposal_metric_and_its_seed(repo, tmp_path):

@@ -20,6 +20,11 @@ from mmdet_nrpn.models.utils import false_positives
 from mmdet_nrpn.visualization import plot_hard_negatives
 
 
+def rpn_of(model: torch.nn.Module) -> torch.nn.Module:
+    """The RPN of a detector: MMDetection's ``RPN`` calls it ``bbox_head``."""
+    return model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+
+
 @torch.no_grad()
 def look_at(model: torch.nn.Module, data: dict, num: int) -> dict:
     """One picture with its objects, RPN's best-scored false positives and nRPN's best-scored regions.
@@ -29,7 +34,7 @@ def look_at(model: torch.nn.Module, data: dict, num: int) -> dict:
     batch = model.data_preprocessor(pseudo_collate([data]), False)
     sample = batch['data_samples'][0]
     x = model.extract_feat(batch['inputs'])
-    head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+    head = rpn_of(model)
     scale = x[0].new_tensor(sample.scale_factor).repeat(2)  # test pipelines leave objects in original pixels
     gts, ignored = (instances.bboxes * scale for instances in (sample.gt_instances, sample.ignored_instances))
     (proposals,), (regions,) = (h.predict(x, batch['data_samples']) for h in (head, head.nrpn_head))
@@ -59,12 +64,15 @@ def main() -> None:
     parser.add_argument('--num', type=int, default=8, help='boxes of a kind a picture (default: %(default)s)')
     args = parser.parse_args()
 
-    cfg = Config.fromfile(next(args.run_dir.glob('*.py')))
+    configs = list(args.run_dir.glob('*.py'))
+    if len(configs) != 1:
+        parser.error(f'{args.run_dir} must hold one config, which a training leaves there; found {len(configs)}')
+    cfg = Config.fromfile(configs[0])
     import_modules_from_strings(**cfg.custom_imports)
     init_default_scope('mmdet')
     model = MODELS.build(cfg.model).eval()
     load_checkpoint(model, (args.run_dir / 'last_checkpoint').read_text(), map_location='cpu')
-    if getattr(getattr(model, 'rpn_head', model.bbox_head), 'nrpn_head', None) is None:
+    if getattr(rpn_of(model), 'nrpn_head', None) is None:
         parser.error(f'the model of {args.run_dir} has no nRPN')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     pictures = [look_at(model, dataset[i], args.num) for i in range(min(args.pictures, len(dataset)))]

@@ -5,11 +5,9 @@ import torch
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from torch import Tensor
 
-from ..losses import OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
 from ..utils import objectness_logits
 from .hardness_rpn_head import HardnessRPNHead
@@ -146,27 +144,3 @@ class HardNegativeRPNHead(HardnessRPNHead):
         if self.hardness == 'rpn':
             hardness = objectness_logits(cls_scores)
         return super().loss_by_feat(cls_scores, *args, hardness=hardness)
-
-    def get_targets(self, *args, **kwargs) -> tuple:
-        """``AnchorHead``'s targets; for Overlap Loss, the labels of a level are an ``OverlapTarget``."""
-        targets = super().get_targets(*args, **kwargs)
-        if not isinstance(self.loss_cls, OverlapLoss):
-            return targets
-        labels, *others, overlaps = targets
-        return [OverlapTarget(*level) for level in zip(labels, overlaps)], *others
-
-    def _get_targets_single(self, flat_anchors: Tensor, *args, unmap_outputs: bool = True) -> tuple:
-        """The targets of a picture and, for Overlap Loss, the IoU of each positive with its object, 0 elsewhere.
-
-        Not ``assign_result.max_overlaps``: a low-quality match may give an anchor to another object than the one
-        it overlaps most.
-        """
-        targets = super()._get_targets_single(flat_anchors, *args, unmap_outputs=unmap_outputs)
-        if not isinstance(self.loss_cls, OverlapLoss):
-            return targets
-        result, is_positive = targets[-1], targets[0] != self.num_classes
-        priors, objects = get_box_tensor(result.pos_priors), get_box_tensor(result.pos_gt_bboxes)
-        overlaps = priors.new_zeros(len(is_positive))
-        # positives are sorted, so those of all anchors are in the order of those inside the picture
-        overlaps[is_positive] = bbox_overlaps(priors, objects, is_aligned=True)
-        return *targets, overlaps

@@ -3,17 +3,20 @@ from typing import List, Optional
 import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
-from mmdet.structures.bbox import get_box_tensor
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import InstanceList, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..losses import OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
 from ..utils import objectness_logits, on_ignored
 
 
 class HardnessRPNHead(RPNHead):
-    """An ``RPNHead`` that tells its sampler how hard each anchor is: what an RPN and its nRPN have in common.
+    """An ``RPNHead`` that tells its sampler how hard each anchor is, and Overlap Loss how much each positive overlaps
+    its object: what an RPN and its nRPN have in common.
 
     ``AnchorHead`` calls the sampler with the objects and with the anchors inside the picture alone. So hardness comes
     to the picture with its meta information, is cut to these anchors, and goes on with the objects.
@@ -54,6 +57,14 @@ class HardnessRPNHead(RPNHead):
         losses['rpn_random_neg_score'] = _mean_score(logits, [result.random_negatives for result in results])
         return losses
 
+    def get_targets(self, *args, **kwargs) -> tuple:
+        """``AnchorHead``'s targets; for Overlap Loss, the labels of a level are an ``OverlapTarget``."""
+        targets = super().get_targets(*args, **kwargs)
+        if not isinstance(self.loss_cls, OverlapLoss):
+            return targets
+        labels, *others, overlaps = targets
+        return [OverlapTarget(*level) for level in zip(labels, overlaps)], *others
+
     def _get_targets_single(
         self,
         flat_anchors: Tensor,
@@ -65,29 +76,46 @@ class HardnessRPNHead(RPNHead):
     ) -> tuple:
         """``AnchorHead``'s targets of a picture; its sampling result names the negatives drawn among all anchors.
 
-        Hardness is -inf on ignored objects: they are real objects, and hard draws would seek them out.
+        For Overlap Loss, the IoU of each positive with its object follows, 0 elsewhere. It is not
+        ``assign_result.max_overlaps``: a low-quality match may give an anchor to another object than the one it
+        overlaps most.
         """
-        if 'hardness' not in img_meta:
-            return super()._get_targets_single(
-                flat_anchors, valid_flags, gt_instances, img_meta, gt_instances_ignore, unmap_outputs
-            )
-        hardness, anchors = img_meta['hardness'], get_box_tensor(flat_anchors)
-        if gt_instances_ignore is not None:
-            ignored = on_ignored(anchors, gt_instances_ignore.bboxes, self.ignored_iof_thr)
-            hardness = hardness.masked_fill(ignored, -torch.inf)
         inside_flags = anchor_inside_flags(
             flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
         )
-        objects = InstanceData(
-            metainfo=dict(hardness=hardness[inside_flags]), bboxes=gt_instances.bboxes, labels=gt_instances.labels
-        )
+        if 'hardness' in img_meta:
+            hardness = self._hardness_of_negatives(img_meta['hardness'], flat_anchors, gt_instances_ignore)
+            gt_instances = InstanceData(
+                metainfo=dict(hardness=hardness[inside_flags]),
+                bboxes=gt_instances.bboxes,
+                labels=gt_instances.labels,
+            )
         targets = super()._get_targets_single(
-            flat_anchors, valid_flags, objects, img_meta, gt_instances_ignore, unmap_outputs
+            flat_anchors, valid_flags, gt_instances, img_meta, gt_instances_ignore, unmap_outputs
         )
-        result, inside_inds = targets[-1], inside_flags.nonzero().squeeze(1)
-        result.hard_negatives = inside_inds[result.hard_neg_inds]
-        result.random_negatives = inside_inds[result.random_neg_inds]
-        return targets
+        result = targets[-1]
+        if 'hardness' in img_meta:
+            inside_inds = inside_flags.nonzero().squeeze(1)
+            result.hard_negatives = inside_inds[result.hard_neg_inds]
+            result.random_negatives = inside_inds[result.random_neg_inds]
+        if not isinstance(self.loss_cls, OverlapLoss):
+            return targets
+        return *targets, self._overlaps_of_positives(result, targets[0] != self.num_classes)
+
+    def _hardness_of_negatives(self, hardness: Tensor, anchors: Tensor, ignored: Optional[InstanceData]) -> Tensor:
+        """Hardness with -inf on ignored objects: they are real objects, and hard draws would seek them out."""
+        if ignored is None:
+            return hardness
+        mask = on_ignored(get_box_tensor(anchors), ignored.bboxes, self.ignored_iof_thr)
+        return hardness.masked_fill(mask, -torch.inf)
+
+    @staticmethod
+    def _overlaps_of_positives(result: SamplingResult, is_positive: Tensor) -> Tensor:
+        priors, objects = get_box_tensor(result.pos_priors), get_box_tensor(result.pos_gt_bboxes)
+        overlaps = priors.new_zeros(len(is_positive))
+        # positives are sorted, so those among all anchors have the order of those inside the picture
+        overlaps[is_positive] = bbox_overlaps(priors, objects, is_aligned=True)
+        return overlaps
 
 
 def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:

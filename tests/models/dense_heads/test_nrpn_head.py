@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
 from mmdet_nrpn import NRPNHead
@@ -78,6 +79,21 @@ def test_gradient_reaches_the_features_only_if_asked_and_the_rpn_never(build_hea
     assert all((level.grad is None) is detach for level in x)
     assert mined.bboxes.grad is None and mined.scores.grad is None
     assert all(p.grad is not None for p in head.parameters())
+
+
+def test_overlap_loss_gets_overlaps_under_the_nrpn_too(build_head, features, make_sample):
+    """Printed mode is cross entropy plus log IoU: lower by the mean of -log IoU over the sampled."""
+    sample, mined = make_sample([]), proposals([8.0, 8, 25, 26, 0.9])
+    losses = []
+    for loss_cls in (dict(type='CrossEntropyLoss'), dict(type='OverlapLoss', mode='printed')):
+        head = build_head('NRPNHead', loss_cls=dict(use_sigmoid=True, **loss_cls))
+        torch.manual_seed(2)
+        result, _ = head.loss_and_hardness(features(1), [mined], ANY, [sample.gt_instances], [sample.metainfo])
+        losses.append(sum(result['loss_nrpn_cls']))
+    drawn = head._raw_positive_infos['sampling_results'][0]
+    ious = bbox_overlaps(drawn.pos_priors, mined.bboxes)[:, 0]
+    assert (ious < 1).all() and len(ious) > 0
+    torch.testing.assert_close(losses[1], losses[0] + ious.log().sum() / drawn.avg_factor)
 
 
 def test_its_negatives_can_be_hard_where_the_rpn_sees_objects(build_head, features, make_sample):
