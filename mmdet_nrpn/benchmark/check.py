@@ -6,8 +6,9 @@ from typing import Optional
 import torch
 from mmdet import registry as mmdet_registry
 from mmdet.registry import DATASETS, MODELS
+from mmdet.utils import register_all_modules
 from mmengine import registry as mmengine_registry
-from mmengine.registry import Registry, init_default_scope
+from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 
@@ -29,7 +30,7 @@ def check(run: Run) -> Optional[str]:
 
 def _check(run: Run) -> None:
     cfg = copy.deepcopy(run.cfg)  # building a model writes into its config
-    init_default_scope('mmdet')
+    register_all_modules(init_default_scope=True)
     import_modules_from_strings(**cfg.custom_imports)
     _check_types(cfg.to_dict())
     if run.checkpoint is None and len(DATASETS.build(cfg.train_dataloader.dataset)) == 0:
