@@ -20,7 +20,8 @@ pip install torch==$torch
 # what MMCV's build and torch's extension builder need
 pip install setuptools==80.9.0 wheel==0.45.1 ninja packaging "$(grep '^numpy==' requirements/onedl.txt)"
 
-tag=torch-$torch-$(python -c 'import sys; print(sys.implementation.cache_tag)')
+# MMCV builds its CUDA ops only where it sees a GPU
+tag=torch-$torch-$(python -c 'import sys, torch; print(sys.implementation.cache_tag, ("cpu", "cuda")[torch.cuda.is_available()], sep="-")')
 wheels=${XDG_CACHE_HOME:-$HOME/.cache}/mmdet_nrpn/$tag
 if ls "$wheels"/onedl_mmcv-$mmcv-*.whl >/dev/null 2>&1; then
   step "MMCV $mmcv, compiled before: $wheels"
@@ -43,7 +44,7 @@ else
   if ! wait $compiler; then
     tail -n 40 "$build/log"
     cp "$build/log" "$wheels/failed.log"
-    echo "MMCV did not compile; the whole log is $wheels/failed.log. It needs gcc, g++ and Python's headers." >&2
+    echo "MMCV did not compile; the whole log is $wheels/failed.log. It needs gcc, g++ and Python's headers, and on a GPU nvcc (CUDA_HOME)." >&2
     exit 1
   fi
   mv "$build"/*.whl "$wheels"
@@ -66,8 +67,9 @@ from mmcv.ops import nms
 
 import mmdet_nrpn
 
-boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
-kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5)[1].tolist()
+device = 'cuda' if torch.cuda.is_available() else 'cpu'
+boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], device=device)
+kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7], device=device), 0.5)[1].tolist()
 assert kept == [0, 2], f'MMCV has wrong ops: nms kept {kept}'
-print(f'torch {torch.__version__}, mmdet {mmdet.__version__}, mmdet_nrpn {mmdet_nrpn.__version__}, MMCV has its ops')
+print(f'torch {torch.__version__}, mmdet {mmdet.__version__}, mmdet_nrpn {mmdet_nrpn.__version__}, MMCV has its ops on {device}')
 PY

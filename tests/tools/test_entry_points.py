@@ -34,6 +34,31 @@ def test_train_then_test_then_draw(run_tool, shapes, tmp_path):
     assert picture.read_bytes().startswith(b'\x89PNG')
 
 
+FASTER = """
+_base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', '{configs}/_base_/datasets/shapes.py',
+          '{configs}/_base_/schedules/schedule_demo.py']
+custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
+model = dict(
+    backbone=dict(depth=18, base_channels=8, init_cfg=None),
+    neck=dict(in_channels=[8, 16, 32, 64]),
+    rpn_head=dict(type='HardNegativeRPNHead'),
+    roi_head=dict(bbox_head=dict(num_classes=3)),
+    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler'))),
+)
+"""
+
+
+def test_the_same_with_a_second_stage(run_tool, repo, shapes, tmp_path):
+    config, work_dir, picture = tmp_path / 'faster.py', tmp_path / 'work', tmp_path / 'hard.png'
+    config.write_text(FASTER.format(configs=repo / 'configs' / 'nrpn'))
+    train = run_tool('tools/train.py', config, '--work-dir', work_dir, *SHORT, SHAPES_ROOT=f'{shapes}/')
+    assert train.returncode == 0, train.stderr
+    assert len(logged_losses(work_dir)) == 3
+    draw = run_tool('tools/analysis_tools/draw_hard_negatives.py', work_dir, '--out', picture, SHAPES_ROOT=f'{shapes}/')
+    assert draw.returncode == 0, draw.stderr
+    assert picture.exists()
+
+
 def test_mim_trains_the_same(run_tool, shapes, tmp_path):
     mim = shutil.which('mim', path=str(Path(sys.executable).parent))
     if mim is None:
