@@ -92,16 +92,21 @@ def cells(rows: List[dict]) -> Tuple[List[str], List[List[str]]]:
     """Header and body of the table, as text."""
     header = ['%', *(title for _, title in COLUMNS), 's/step', 'MiB']
     body = []
+    short = [row['name'].split('_')[0] for row in rows]
+    labels = dict(
+        zip([row['name'] for row in rows], short if len({*short}) == len(short) else [r['name'] for r in rows])
+    )
     for row in rows:
+        label = labels[row['name']]
         if row['seeds']:
             costs = [f'{row[key][0]:.{digits}f}' if key in row else '-' for key, digits in COSTS]
-            body.append([row['name'], *(_percent(row.get(key)) for key, _ in COLUMNS), *costs])
+            body.append([label, *(_percent(row.get(key)) for key, _ in COLUMNS), *costs])
         if row['failed']:
-            body.append([f'{row["name"]}: seeds {row["failed"]} failed', *['-'] * (len(header) - 1)])
+            body.append([f'{label}: seeds {row["failed"]} failed', *['-'] * (len(header) - 1)])
     for row in rows[1:]:
         if any(f'difference {key}' in row for key, _ in COLUMNS):
             differences = [_percent(row.get(f'difference {key}'), signed=True) for key, _ in COLUMNS]
-            body.append([f'difference: {row["name"]}', *differences, '', ''])
+            body.append([f'{labels[row["name"]]}, difference', *differences, '', ''])
     return header, body
 
 
@@ -122,16 +127,15 @@ def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
     header, body = cells(rows)
     seeds = sorted({run.seed for run in runs})
     note = (
-        f'{len(seeds)} seed(s) {seeds}: mean ± standard deviation; differences seed by seed from {rows[0]["name"]}, '
+        f'{len(seeds)} seed(s) {seeds}: mean ± standard deviation; differences seed by seed from the first row, '
         f'± {CONFIDENCE:.0%} confidence interval'
         + (' (none from one seed)' if len(seeds) == 1 else '')
         + '. AR by size and FP (share of false positives) in the top N proposals.'
     )
     lines = [header, ['---', *['---:'] * (len(header) - 1)], *body]
     markdown = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-    commits = {run.result()['environment'].get('commit') for run in finished}
-    if len(commits) > 1:
-        environment = dict(environment, commit=f'runs were made at {", ".join(sorted(map(str, commits)))}')
+    commits = {str(run.result()['environment'].get('commit')) for run in finished}
+    environment = dict(environment, commit=', '.join(sorted(commits)))  # of the runs, not of this table
     about = '\n'.join(f'- {key}: `{value}`' for key, value in environment.items())
     (work_dir / 'table.md').write_text(f'{markdown}\n\n{note}\n\n{about}\n')
     content = dict(environment=environment, rows=rows, runs=[run.result() for run in finished])

@@ -69,7 +69,7 @@ def test_a_failed_run_is_reported_and_its_seed_is_not_paired(finished, tmp_path)
 def test_everything_is_written(finished, tmp_path):
     text = report(finished({STOCK: [0.2], OURS: [0.3]}), tmp_path, dict(commit='abc'))
     assert '+10.0' in text and 'none from one seed' in text
-    assert '| rpn_r18-w16_fpn_demo_shapes | 20.0 |' in (tmp_path / 'table.md').read_text()
+    assert '| rpn | 20.0 |' in (tmp_path / 'table.md').read_text()
     assert '- commit: `abc`' in (tmp_path / 'table.md').read_text()
     assert json.loads((tmp_path / 'results.json').read_text())['environment'] == dict(commit='abc')
     assert (tmp_path / 'recall.png').read_bytes().startswith(b'\x89PNG')
@@ -80,7 +80,7 @@ def test_results_of_several_commits_say_so(finished, tmp_path):
     result = runs[1].result()
     runs[1].result_file.write_text(json.dumps({**result, 'environment': dict(commit='def')}))
     report(runs, tmp_path, dict(commit='now'))
-    assert 'runs were made at abc, def' in (tmp_path / 'table.md').read_text()
+    assert '`abc, def`' in (tmp_path / 'table.md').read_text()
 
 
 def test_a_size_without_objects_is_a_dash(finished, tmp_path):
