@@ -91,7 +91,7 @@ class Run:
         self.prepare()
         text = Config.fromfile(self.source).pretty_text
         result = dict(
-            config=str(self.source),
+            config=os.path.relpath(self.source),
             config_sha256=hashlib.sha256(text.encode()).hexdigest(),
             seed=self.seed,
             environment=environment,
