@@ -130,7 +130,7 @@ def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
         f'{len(seeds)} seed(s) {seeds}: mean ± standard deviation; differences seed by seed from the first row, '
         f'± {CONFIDENCE:.0%} confidence interval'
         + (' (none from one seed)' if len(seeds) == 1 else '')
-        + '. AR by size and FP (share of false positives) in the top N proposals.'
+        + '. AR by size is at 100 proposals; FP is the share of false positives in the top N.'
     )
     lines = [header, ['---', *['---:'] * (len(header) - 1)], *body]
     markdown = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
