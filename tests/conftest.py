@@ -9,6 +9,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
+from hypothesis import settings
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import register_all_modules
@@ -19,6 +20,8 @@ import mmdet_nrpn  # noqa: F401 (registers)
 
 REPO = Path(__file__).parents[1]
 register_all_modules(init_default_scope=True)
+settings.register_profile('repeatable', derandomize=True, deadline=None)
+settings.load_profile('repeatable')
 
 HEAD = dict(
     in_channels=8,
