@@ -59,19 +59,24 @@ class Run:
             cfg.measured_checkpoint = dict(path=str(self.checkpoint), size=stat.st_size, changed=stat.st_mtime)
         return cfg
 
+    @cached_property
+    def text(self) -> str:
+        """The config that is run, as Python; formatting it takes a while, and a plan asks every run for it often."""
+        return self.cfg.pretty_text
+
     def is_finished(self) -> bool:
         """Whether this very config was run to its end."""
         return self.result_file.exists() and self._was_prepared()
 
     def _was_prepared(self) -> bool:
-        return self.config_file.exists() and self.config_file.read_text() == self.cfg.pretty_text
+        return self.config_file.exists() and self.config_file.read_text() == self.text
 
     def prepare(self) -> None:
         """Write the run's config; a folder that another config was run in is moved aside, never overwritten."""
         if self.folder.exists() and not self._was_prepared():
             self.move_aside()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.config_file.write_text(self.cfg.pretty_text)
+        self.config_file.write_text(self.text)
 
     def move_aside(self) -> None:
         """Keep what an earlier run left, and make room for a new one."""

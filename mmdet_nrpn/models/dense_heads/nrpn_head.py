@@ -134,7 +134,9 @@ class NRPNHead(HardnessRPNHead):
 def _drawing_at_random(sampler: ConfigType) -> dict:
     """The stock sampler of the same numbers."""
     shared = ('num', 'pos_fraction', 'neg_pos_ub', 'add_gt_as_proposals')
-    return dict(type='RandomSampler', **{key: sampler[key] for key in shared if key in sampler})
+    given = {key: sampler[key] for key in shared if key in sampler}
+    # RandomSampler's own default puts objects before the anchors
+    return {'type': 'RandomSampler', 'add_gt_as_proposals': False, **given}
 
 
 def _checked_false_positives(given: dict) -> dict:
