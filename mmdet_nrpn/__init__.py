@@ -5,7 +5,15 @@ Importing this package registers everything in MMDetection's own registries, so 
 """
 
 from .evaluation import ProposalMetric
-from .models import HardNegativeRPNHead, NRPNHead, NRPNSampler, OverlapLoss
+from .models import EfficientNetLite0, HardNegativeRPNHead, NRPNHead, NRPNSampler, OverlapLoss
 from .version import __version__
 
-__all__ = ['HardNegativeRPNHead', 'NRPNHead', 'NRPNSampler', 'OverlapLoss', 'ProposalMetric', '__version__']
+__all__ = [
+    'EfficientNetLite0',
+    'HardNegativeRPNHead',
+    'NRPNHead',
+    'NRPNSampler',
+    'OverlapLoss',
+    'ProposalMetric',
+    '__version__',
+]

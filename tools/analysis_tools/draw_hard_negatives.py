@@ -37,10 +37,9 @@ def look_at(model: torch.nn.Module, data: dict, num: int) -> dict:
     head = rpn_of(model)
     scale = x[0].new_tensor(sample.scale_factor).repeat(2)  # test pipelines leave objects in original pixels
     gts, ignored = (instances.bboxes * scale for instances in (sample.gt_instances, sample.ignored_instances))
-    (proposals,), (regions,) = (h.predict(x, batch['data_samples']) for h in (head, head.nrpn_head))
-    mask = false_positives(
-        proposals.bboxes, proposals.scores, gts, ignored, **{**head.nrpn_head.fp_cfg, 'max_num': num}
-    )
+    (proposals,), (regions,) = (see(x, batch['data_samples']) for see in (head.predict, head.predict_nrpn))
+    settings = dict(head.nrpn_head.train_cfg.false_positives, max_num=num)
+    mask = false_positives(proposals.bboxes, proposals.scores, gts, ignored, **settings)
     # BGR as loaded and resized, before normalisation
     image = data['inputs'].permute(1, 2, 0).flip(-1).numpy()
     return dict(

@@ -67,7 +67,13 @@ class HardNegativeRPNHead(HardnessRPNHead):
         # The seed's other random numbers (backbone, second stage) stay those of the stock model.
         with torch.random.fork_rng(devices=[]):
             self.nrpn_head = MODELS.build({'type': 'NRPNHead', **inherited, **nrpn_head})
-        self.ignored_iof_thr = self.nrpn_head.fp_cfg['iou_thr']
+        self.ignored_iof_thr = self.nrpn_head.train_cfg.false_positives['iou_thr']
+        if self.nrpn_head.shared_conv and self.nrpn_head.feat_channels != self.feat_channels:
+            raise ValueError(
+                'HardNegativeRPNHead: an nRPN that shares its convolution has '
+                f'{self.feat_channels} channels, got feat_channels={self.nrpn_head.feat_channels}; write '
+                f"nrpn_head=dict(type='NRPNHead', shared_conv=False, feat_channels={self.nrpn_head.feat_channels})"
+            )
 
     def _check_sampler(self) -> None:
         draws_hard = isinstance(self.sampler, NRPNSampler)
@@ -99,8 +105,39 @@ class HardNegativeRPNHead(HardnessRPNHead):
                 state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
+    def forward_with_nrpn(self, x: Tuple[Tensor]) -> Tuple[tuple, Tuple[Tensor]]:
+        """The RPN's outputs, and what its nRPN sees: its features, or what its convolution makes of them.
+
+        Args:
+            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
+
+        Returns:
+            tuple[tuple, tuple[Tensor]]: ``self(x)``, and one (N, C, H, W) a level.
+        """
+        seen = []
+        with self.rpn_cls.register_forward_pre_hook(lambda module, args: seen.append(args[0])):
+            outs = self(x)
+        return outs, tuple(seen) if self.nrpn_head.shared_conv else x
+
+    def predict_nrpn(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> InstanceList:
+        """The regions that nRPN takes for hard negatives; for looking at, nothing else needs them.
+
+        Args:
+            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
+            batch_data_samples (list[DetDataSample]): Meta information.
+
+        Returns:
+            list[InstanceData]: ``bboxes`` in pixels of the input and ``scores`` of each picture, after NMS as
+            ``test_cfg`` has it. Without regression, boxes are the RPN's own.
+        """
+        outs, seen = self.forward_with_nrpn(x)
+        cls_scores, bbox_preds = self.nrpn_head(seen)
+        img_metas = [sample.metainfo for sample in batch_data_samples]
+        bbox_preds = bbox_preds if self.nrpn_head.regress else outs[1]
+        return self.nrpn_head.predict_by_feat(cls_scores, bbox_preds, batch_img_metas=img_metas)
+
     def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
-        """Losses of an RPN without a second stage, which mines from few proposals of its own.
+        """Losses of an RPN without a second stage.
 
         Args:
             x (tuple[Tensor]): Features, one (N, C, H, W) a level.
@@ -109,14 +146,12 @@ class HardNegativeRPNHead(HardnessRPNHead):
         Returns:
             dict: Losses and what is logged beside them.
         """
-        if self.nrpn_head is None:
-            return super().loss(x, batch_data_samples)
-        return self.loss_and_predict(x, batch_data_samples, self.nrpn_head.proposal_cfg)[0]
+        return super().loss(x, batch_data_samples) if self.nrpn_head is None else self._loss(x, batch_data_samples)[0]
 
     def loss_and_predict(
         self, x: Tuple[Tensor], batch_data_samples: SampleList, proposal_cfg: OptConfigType = None
     ) -> Tuple[dict, InstanceList]:
-        """Losses, and the proposals for a second stage; nRPN mines from these very proposals.
+        """Losses, and the proposals for a second stage.
 
         Args:
             x (tuple[Tensor]): Features, one (N, C, H, W) a level.
@@ -128,16 +163,18 @@ class HardNegativeRPNHead(HardnessRPNHead):
         """
         if self.nrpn_head is None:
             return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
-        gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
-        outs = self(x)
+        losses, outs = self._loss(x, batch_data_samples)
+        img_metas = [sample.metainfo for sample in batch_data_samples]
         # in half precision, boxes would be pixels off, and NMS on the CPU does not take them
-        full = ([level.float() for level in levels] for levels in outs)
-        proposals = self.predict_by_feat(*full, batch_img_metas=img_metas, cfg=proposal_cfg)
-        nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(
-            x, proposals, objectness_logits(outs[0]), gt_instances, img_metas, ignored
-        )
+        outs = ([level.float() for level in levels] for levels in outs)
+        return losses, self.predict_by_feat(*outs, batch_img_metas=img_metas, cfg=proposal_cfg)
+
+    def _loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, tuple]:
+        gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
+        outs, seen = self.forward_with_nrpn(x)
+        nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(seen, outs, gt_instances, img_metas, ignored)
         losses = self.loss_by_feat(*outs, gt_instances, img_metas, ignored, hardness=hardness)
-        return {**losses, **nrpn_losses}, proposals
+        return {**losses, **nrpn_losses}, outs
 
     def loss_by_feat(self, cls_scores: List[Tensor], *args, hardness: Optional[Tensor] = None) -> dict:
         """``HardnessRPNHead``'s; with ``hardness='rpn'``, the head's own objectness takes the place of hardness."""

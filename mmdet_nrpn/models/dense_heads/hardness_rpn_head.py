@@ -80,13 +80,13 @@ class HardnessRPNHead(RPNHead):
         ``assign_result.max_overlaps``: a low-quality match may give an anchor to another object than the one it
         overlaps most.
         """
-        inside_flags = anchor_inside_flags(
-            flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
-        )
         if 'hardness' in img_meta:
+            border = self.train_cfg['allowed_border']
+            inside_flags = anchor_inside_flags(flat_anchors, valid_flags, img_meta['img_shape'][:2], border)
+            inside_inds = inside_flags.nonzero().squeeze(1)
             hardness = self._hardness_of_negatives(img_meta['hardness'], flat_anchors, gt_instances_ignore)
             gt_instances = InstanceData(
-                metainfo=dict(hardness=hardness[inside_flags]),
+                metainfo=dict(hardness=hardness[inside_inds]),
                 bboxes=gt_instances.bboxes,
                 labels=gt_instances.labels,
             )
@@ -95,7 +95,6 @@ class HardnessRPNHead(RPNHead):
         )
         result = targets[-1]
         if 'hardness' in img_meta:
-            inside_inds = inside_flags.nonzero().squeeze(1)
             result.hard_negatives = inside_inds[result.hard_neg_inds]
             result.random_negatives = inside_inds[result.random_neg_inds]
         if not isinstance(self.loss_cls, OverlapLoss):

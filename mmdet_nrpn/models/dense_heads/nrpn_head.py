@@ -1,20 +1,21 @@
 from typing import List, Optional, Tuple
 
 import torch
+from mmcv.ops import nms
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox_overlaps
 from mmdet.utils import ConfigType, InstanceList, OptInstanceList
-from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.profiler import record_function
 
-from ..utils import false_positives, objectness_logits
+from ..losses import OverlapLoss, OverlapTarget
+from ..utils import Candidates, draw, flatten_levels, mine_candidates, objectness_logits
 from .hardness_rpn_head import HardnessRPNHead
+from .nrpn_settings import nrpn_settings
 
-FALSE_POSITIVES = dict(score_thr=0.3, iou_thr=0.3, max_num=64)
-# Alone, an RPN needs its proposals for the mining only: a hundred a level hold its worst mistakes.
-PROPOSAL = dict(nms_pre=100, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
-STOCK_KEYS = ('assigner', 'sampler', 'allowed_border', 'pos_weight', 'debug')
-KEYS = (*STOCK_KEYS, 'false_positives', 'proposal_cfg')
+# Every one costs the overlap with all anchors.
+MAX_OBJECTS = 64
 
 
 @MODELS.register_module()
@@ -24,17 +25,24 @@ class NRPNHead(HardnessRPNHead):
     Its objectness of an anchor is that anchor's hardness. It is built by
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead`, which hands down every argument that is missing here.
 
+    An anchor that the RPN takes for an object is positive if its decoded box is a false positive, and is regressed to
+    that box; negative are anchors of the RPN's true positives and random ones (ours). Given an ``assigner``, the
+    false positives after NMS are instead objects that anchors are assigned to, as to any other, which is nearer to
+    the paper and slower.
+
     Args:
         in_channels (int): Channels of the features.
+        shared_conv (bool): See with the RPN's own 3x3 convolution: nRPN then has two 1x1 convolutions alone.
+            Defaults to True.
+        regress (bool): Also regress the false positives' boxes. Defaults to True.
         loss_weight (float): Factor of both of its losses. Defaults to 1.0.
-        detach_features (bool): Keep its gradient out of the neck and the backbone. Unweighted and attached, its
-            losses are much larger than the RPN's and take over. Defaults to True.
+        detach_features (bool): Keep its gradient out of the convolution that it shares, the neck and the backbone.
+            Unweighted and attached, its losses are much larger than the RPN's and take over. Defaults to True.
         train_cfg (dict, optional): The RPN's ``train_cfg`` with ``train_cfg['nrpn']``, where each key is optional:
-            ``assigner``, ``allowed_border`` and ``pos_weight`` (default: the RPN's own), ``sampler`` (default: the
-            RPN's own, drawing at random; ``NRPNSampler`` draws nRPN's negatives by the RPN's objectness),
-            ``false_positives=dict(score_thr=0.3, iou_thr=0.3, max_num=64)`` (see
-            :func:`~mmdet_nrpn.models.utils.false_positives`), and ``proposal_cfg``, the proposals to mine where no
-            second stage takes any.
+            ``false_positives=dict(score_thr=0.3, iou_thr=0.3, max_num=1000)`` (see
+            :func:`~mmdet_nrpn.models.utils.mine_candidates`), ``true_fraction=0.5``, the share of negatives that are
+            true positives of the RPN, and ``sampler``, whose ``num`` and ``pos_fraction`` are the RPN's own if
+            missing. With an ``assigner`` also ``allowed_border`` and ``pos_weight`` (the RPN's own if missing).
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
@@ -44,55 +52,56 @@ class NRPNHead(HardnessRPNHead):
     def __init__(
         self,
         in_channels: int,
+        shared_conv: bool = True,
+        regress: bool = True,
         loss_weight: float = 1.0,
         detach_features: bool = True,
         train_cfg: Optional[ConfigType] = None,
         **kwargs,
     ) -> None:
-        settings = self._settings(train_cfg)
+        settings = nrpn_settings(train_cfg)
+        self.shared_conv, self.regress = shared_conv, regress  # before the layers are made
         super().__init__(in_channels, train_cfg=settings, **kwargs)
         if not self.use_sigmoid_cls:
             raise ValueError('NRPNHead: loss_cls needs one logit an anchor; write use_sigmoid=True in loss_cls')
         self.loss_weight = loss_weight
         self.detach_features = detach_features
-        if settings is not None:
-            self.fp_cfg = settings['false_positives']
-            self.proposal_cfg = settings['proposal_cfg']
 
-    @staticmethod
-    def _settings(train_cfg: Optional[ConfigType]) -> Optional[ConfigDict]:
-        """The RPN's train_cfg with what ``train_cfg['nrpn']`` says laid over it."""
-        if train_cfg is None:
-            return None
-        own = train_cfg.get('nrpn', {})
-        unknown = sorted(set(own) - set(KEYS))
-        if unknown:
-            raise ValueError(f'train_cfg.rpn.nrpn has unknown keys {unknown}; known are {KEYS}')
-        settings = ConfigDict({key: train_cfg[key] for key in STOCK_KEYS if key in train_cfg})
-        if 'sampler' in settings and 'sampler' not in own:
-            settings['sampler'] = _drawing_at_random(settings['sampler'])
-        settings.update(own)
-        settings['false_positives'] = _checked_false_positives(own.get('false_positives', {}))
-        settings['proposal_cfg'] = {**PROPOSAL, **own.get('proposal_cfg', {})}
-        return settings
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        if self.shared_conv:
+            self.rpn_conv = None
+        if not self.regress:
+            self.rpn_reg = None
+
+    def forward_single(self, x: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
+        """Outputs of a level.
+
+        Args:
+            x (Tensor): (N, C, H, W), with ``shared_conv`` what the RPN's convolution made of the features.
+
+        Returns:
+            tuple[Tensor, Tensor | None]: Objectness (N, num_base_priors, H, W), and box deltas
+            (N, num_base_priors * 4, H, W), None without regression.
+        """
+        if not self.shared_conv:
+            x = self.rpn_conv(x).relu()
+        return self.rpn_cls(x), self.rpn_reg(x) if self.regress else None
 
     def loss_and_hardness(
         self,
         x: Tuple[Tensor],
-        batch_proposals: InstanceList,
-        objectness: Tensor,
+        rpn_outs: Tuple[List[Tensor], List[Tensor]],
         batch_gt_instances: InstanceList,
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> Tuple[dict, Tensor]:
-        """Learn the false positives among an RPN's proposals, and tell how hard each anchor is.
+        """Learn what the RPN gets wrong, and tell how hard each anchor is.
 
         Args:
-            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
-            batch_proposals (list[InstanceData]): The RPN's ``bboxes`` and ``scores`` after NMS, in pixels of the
-                input, a picture each. No gradient goes through them.
-            objectness (Tensor): The RPN's objectness of the anchors as a logit, (N, num_priors), detached: the
-                hardness by which nRPN's negatives are drawn.
+            x (tuple[Tensor]): What this head sees, one (N, C, H, W) a level.
+            rpn_outs (tuple[list[Tensor], list[Tensor]]): The RPN's objectness and box deltas, a map a level. No
+                gradient goes through them.
             batch_gt_instances (list[InstanceData]): Objects.
             batch_img_metas (list[dict]): MMDetection's meta information.
             batch_gt_instances_ignore (list[InstanceData | None], optional): Ignored objects.
@@ -101,54 +110,79 @@ class NRPNHead(HardnessRPNHead):
             tuple[dict, Tensor]: Its losses and the number of false positives a picture, for the log; and the
             hardness of the anchors as a logit, (N, num_priors), detached.
         """
-        ignored = batch_gt_instances_ignore or [None] * len(batch_gt_instances)
-        targets = [self._targets(*instances) for instances in zip(batch_proposals, batch_gt_instances, ignored)]
         if self.detach_features:
             x = tuple(level.detach() for level in x)
-        cls_scores, bbox_preds = self(x)
-        losses = self.loss_by_feat(cls_scores, bbox_preds, targets, batch_img_metas, hardness=objectness)
-        losses['nrpn_false_positives'] = cls_scores[0].new_tensor([len(t) for t in targets]).mean()
-        return losses, objectness_logits(cls_scores)
-
-    def _targets(
-        self, proposals: InstanceData, gt_instances: InstanceData, ignored: Optional[InstanceData]
-    ) -> InstanceData:
-        mask = false_positives(
-            proposals.bboxes,
-            proposals.scores,
-            gt_instances.bboxes,
-            None if ignored is None else ignored.bboxes,
-            **self.fp_cfg,
-        )
-        bboxes = proposals.bboxes[mask].detach().float()
-        return InstanceData(bboxes=bboxes, labels=bboxes.new_zeros(len(bboxes), dtype=torch.long))
-
-    def loss_by_feat(self, *args, **kwargs) -> dict:
-        """The losses of an RPN, weighted, and what stands beside them, named after nRPN."""
-        losses = super().loss_by_feat(*args, **kwargs)
+        with record_function('nRPN: forward'):
+            outs = self(x)
+        with record_function('nRPN: mining'):
+            objectness = objectness_logits(rpn_outs[0])
+            sizes = [level.shape[-2:] for level in rpn_outs[0]]
+            priors = torch.cat(self.prior_generator.grid_priors(sizes, device=objectness.device))
+            mined = mine_candidates(
+                objectness,
+                flatten_levels([level.detach() for level in rpn_outs[1]], self.bbox_coder.encode_size),
+                priors,
+                self.bbox_coder,
+                batch_gt_instances,
+                batch_img_metas,
+                batch_gt_instances_ignore,
+                **self.train_cfg.false_positives,
+            )
+        with record_function('nRPN: loss'):
+            if self.train_cfg.assigns:
+                objects = [_as_objects(*picture) for picture in zip(mined.bboxes, mined.scores, mined.is_false)]
+                losses = self.loss_by_feat(*outs, objects, batch_img_metas, hardness=objectness)
+            else:
+                losses = self._loss_on_candidates(*outs, mined, priors)
         for name in ('loss_rpn_cls', 'loss_rpn_bbox'):
-            losses[name] = [self.loss_weight * level for level in losses[name]]
-        return {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
+            if name in losses:
+                losses[name] = [self.loss_weight * level for level in losses[name]]
+        losses['rpn_false_positives'] = mined.is_false.sum(1).float().mean()
+        return {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}, objectness_logits(outs[0])
+
+    def _loss_on_candidates(
+        self, cls_scores: List[Tensor], bbox_preds: List[Optional[Tensor]], mined: Candidates, priors: Tensor
+    ) -> dict:
+        """Losses on anchors that make false positives, anchors that make true ones, and random ones.
+
+        Every picture has the same number of places for each kind; those that too few anchors are left for weigh 0.
+        """
+        logits = flatten_levels(cls_scores, 1).float()
+        num_pos = int(self.sampler.num * self.sampler.pos_fraction)
+        num_neg = self.sampler.num - num_pos
+        pos, is_pos = draw(mined.is_false, num_pos)
+        true, is_true = draw(mined.is_true, int(self.train_cfg.true_fraction * num_neg))
+        # with replacement, which hardly matters among so many and needs no look at all of them
+        random = torch.randint(logits.shape[1], (len(logits), num_neg - true.shape[1]), device=logits.device)
+        is_false = torch.zeros_like(logits[..., 0], dtype=torch.bool).scatter(1, mined.inds, mined.is_false)
+        pos_inds = mined.inds.gather(1, pos)
+        inds = torch.cat([pos_inds, mined.inds.gather(1, true), random], dim=1)
+        weights = torch.cat([is_pos, is_true, ~is_false.gather(1, random)], dim=1).float()
+        labels = torch.ones_like(inds)  # 1 is background
+        labels[:, : pos.shape[1]] = 0
+        anchors = priors[pos_inds.flatten()]
+        bboxes = mined.bboxes.gather(1, pos[..., None].expand(-1, -1, 4)).flatten(0, 1)
+        target, num_samples = labels.flatten(), weights.sum().clamp(min=1)
+        if isinstance(self.loss_cls, OverlapLoss):
+            overlaps = torch.zeros_like(weights)
+            overlaps[:, : pos.shape[1]] = bbox_overlaps(anchors, bboxes, is_aligned=True).view(pos.shape)
+            target = OverlapTarget(target, overlaps.flatten())
+        logits = logits.gather(1, inds[..., None]).flatten(0, 1)
+        losses = dict(loss_rpn_cls=[self.loss_cls(logits, target, weights.flatten(), avg_factor=num_samples)])
+        if self.regress:
+            size = self.bbox_coder.encode_size
+            deltas = flatten_levels(bbox_preds, size).float()
+            deltas = deltas.gather(1, pos_inds[..., None].expand(-1, -1, size)).flatten(0, 1)
+            is_pos = is_pos.flatten()[:, None]
+            # where there is none to learn, a target that is finite
+            targets = self.bbox_coder.encode(anchors, torch.where(is_pos, bboxes, anchors))
+            weights = is_pos.float().expand_as(targets)
+            losses['loss_rpn_bbox'] = [self.loss_bbox(deltas, targets, weights, avg_factor=num_samples)]
+        return losses
 
 
-def _drawing_at_random(sampler: ConfigType) -> dict:
-    """The stock sampler of the same numbers."""
-    shared = ('num', 'pos_fraction', 'neg_pos_ub', 'add_gt_as_proposals')
-    given = {key: sampler[key] for key in shared if key in sampler}
-    # RandomSampler's own default puts objects before the anchors
-    return {'type': 'RandomSampler', 'add_gt_as_proposals': False, **given}
-
-
-def _checked_false_positives(given: dict) -> dict:
-    unknown = sorted(set(given) - set(FALSE_POSITIVES))
-    if unknown:
-        raise ValueError(
-            f'train_cfg.rpn.nrpn.false_positives has unknown keys {unknown}; known are {tuple(FALSE_POSITIVES)}'
-        )
-    cfg = dict(FALSE_POSITIVES, **given)
-    for key in ('score_thr', 'iou_thr'):
-        if not 0 <= cfg[key] <= 1:
-            raise ValueError(f'train_cfg.rpn.nrpn.false_positives.{key} must be in [0, 1], got {cfg[key]}')
-    if cfg['max_num'] is not None and cfg['max_num'] < 1:
-        raise ValueError(f'train_cfg.rpn.nrpn.false_positives.max_num must be >= 1 or None, got {cfg["max_num"]}')
-    return cfg
+def _as_objects(bboxes: Tensor, scores: Tensor, is_false: Tensor) -> InstanceData:
+    """A picture's false positives after NMS, as objects to assign anchors to."""
+    kept = nms(bboxes[is_false], scores[is_false], 0.7)[1][:MAX_OBJECTS]
+    bboxes = bboxes[is_false][kept]
+    return InstanceData(bboxes=bboxes, labels=torch.zeros_like(kept))

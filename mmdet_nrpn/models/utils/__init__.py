@@ -1,4 +1,14 @@
+from .candidates import Candidates, mine_candidates
+from .draw import draw
 from .false_positives import false_positives, on_ignored
-from .objectness import objectness_logits
+from .levels import flatten_levels, objectness_logits
 
-__all__ = ['false_positives', 'objectness_logits', 'on_ignored']
+__all__ = [
+    'Candidates',
+    'draw',
+    'false_positives',
+    'flatten_levels',
+    'mine_candidates',
+    'objectness_logits',
+    'on_ignored',
+]

@@ -64,7 +64,7 @@ def test_initial_weights_and_later_random_numbers_are_the_stock_models(build_hea
     for key, value in stock.state_dict().items():
         assert torch.equal(ours.state_dict()[key], value)
     assert torch.equal(after_ours, after_stock)
-    assert ours.nrpn_head.rpn_conv.weight.std().item() == pytest.approx(0.01, rel=0.2)  # RPNHead's own init_cfg
+    assert ours.nrpn_head.rpn_reg.weight.std().item() == pytest.approx(0.01, rel=0.2)  # RPNHead's own init_cfg
 
 
 # --- the method
@@ -248,25 +248,40 @@ def test_training_leaves_its_inputs_alone(build_head, features, make_sample):
         assert torch.equal(sample.gt_instances.bboxes, old.gt_instances.bboxes)
 
 
-def test_one_nms_a_step_shared_with_the_second_stage(build_head, features, make_sample, monkeypatch):
+def test_there_is_no_nms_but_the_second_stages(build_head, features, make_sample, monkeypatch):
     head, calls = build_head(), []
     predict = type(head).predict_by_feat
     monkeypatch.setattr(
         type(head), 'predict_by_feat', lambda self, *a, **k: calls.append(self) or predict(self, *a, **k)
     )
-    mined = []
-    learn = type(head.nrpn_head).loss_and_hardness
-    monkeypatch.setattr(
-        type(head.nrpn_head),
-        'loss_and_hardness',
-        lambda self, x, proposals, *a: mined.append(proposals) or learn(self, x, proposals, *a),
-    )
-    cfg = copy.deepcopy(head.test_cfg)
-    _, proposals = head.loss_and_predict(features(), [make_sample(OBJECTS), make_sample([])], proposal_cfg=cfg)
-    assert calls == [head] and mined[0] is proposals
+    samples = [make_sample(OBJECTS), make_sample([])]
+    losses, proposals = head.loss_and_predict(features(), samples, proposal_cfg=copy.deepcopy(head.test_cfg))
+    assert calls == [head] and all(0 < len(p) <= 100 for p in proposals)
+    head.loss(features(), samples)
+    assert calls == [head]
+    stock = build_head('RPNHead')
+    for ours, theirs in zip(proposals, stock.loss_and_predict(features(), samples)[1]):
+        assert torch.equal(ours.bboxes, theirs.bboxes) and torch.equal(ours.scores, theirs.scores)
+
+
+def test_the_shared_convolution_runs_once(build_head, features, make_sample):
+    head, calls = build_head(), []
+    head.rpn_conv.register_forward_hook(lambda module, args, out: calls.append(out))
+    seen = []
+    head.nrpn_head.rpn_cls.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     head.loss(features(), [make_sample(OBJECTS), make_sample([])])
-    assert calls == [head, head]
-    assert max(len(p) for p in mined[1]) <= 300
+    assert len(calls) == len(seen) == 2  # levels
+    for made, got in zip(calls, seen):
+        assert torch.equal(made.relu(), got) and not got.requires_grad
+    assert head.nrpn_head.rpn_conv is None
+
+
+def test_an_nrpn_with_its_own_convolution_sees_the_features(build_head, features, make_sample):
+    head, seen = build_head(nrpn_head=dict(shared_conv=False)), []
+    head.nrpn_head.rpn_conv.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    x = features()
+    head.loss(x, [make_sample(OBJECTS), make_sample([])])
+    assert all(torch.equal(a, b) for a, b in zip(x, seen))
 
 
 # --- settings
@@ -317,7 +332,7 @@ def test_the_shipped_settings_do_not_warn(build_head, features, make_sample):
 
 
 def test_the_nrpn_inherits_what_it_does_not_set(build_head):
-    head = build_head(nrpn_head=dict(feat_channels=4))
+    head = build_head(nrpn_head=dict(feat_channels=4, shared_conv=False))
     assert head.nrpn_head.feat_channels == 4 and head.feat_channels == 8
     assert head.nrpn_head.in_channels == 8
     assert head.nrpn_head.prior_generator.strides == head.prior_generator.strides

@@ -8,6 +8,9 @@ from mmdet.registry import TASK_UTILS
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.profiler import record_function
+
+from ...utils import draw
 
 
 @TASK_UTILS.register_module()
@@ -113,25 +116,28 @@ class NRPNSampler(RandomSampler):
     ) -> Tensor:
         if hardness is None:
             return super()._sample_neg(assign_result, num_expected, **kwargs)
-        neg_inds = (assign_result.gt_inds == 0).nonzero().squeeze(1)
-        # one shuffle for both parts: it also lets chance decide between equally hard anchors
-        neg_inds = self.random_choice(neg_inds, len(neg_inds))
-        hard = self._draw_hard(hardness[neg_inds], int(self._hard_fraction_now() * num_expected))
-        is_random = torch.ones_like(neg_inds, dtype=torch.bool)
-        is_random[hard] = False
-        hard_inds = neg_inds[hard]
-        random_inds = neg_inds[is_random][: num_expected - len(hard_inds)]
+        with record_function('nRPN: drawing'):
+            is_free = assign_result.gt_inds == 0
+            num_hard = int(self._hard_fraction_now() * num_expected)
+            hard_inds = self._draw_hard(hardness.float().masked_fill(~is_free, -torch.inf), num_hard)
+            is_free[hard_inds] = False
+            random_inds = _draw(is_free, num_expected - len(hard_inds))
         assign_result.set_extra_property('hard_neg_inds', hard_inds)
         assign_result.set_extra_property('random_neg_inds', random_inds)
         return torch.cat([hard_inds, random_inds])
 
     def _draw_hard(self, hardness: Tensor, num: int) -> Tensor:
         """Indices of ``num`` of the ``pool_factor * num`` hardest, fewer where fewer may be drawn as hard."""
-        hardness = hardness.float()
-        hardness = torch.where(hardness.isnan(), -torch.inf, hardness)
-        pool = hardness.topk(min(num * self.pool_factor, len(hardness)))
-        candidates = pool.indices[pool.values > -torch.inf]
-        return self.random_choice(candidates, min(num, len(candidates)))
+        pool_size = min(num * self.pool_factor, len(hardness))
+        if pool_size == 0:
+            return hardness.new_zeros(0, dtype=torch.long)
+        hardness = hardness.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+        least = hardness.topk(pool_size).values[-1]
+        # chance decides which of the equally hard at the pool's end are in it
+        keys = torch.rand_like(hardness).masked_fill(hardness < least, -1) + (hardness > least)
+        in_pool = torch.zeros_like(hardness, dtype=torch.bool)
+        in_pool[keys.topk(pool_size).indices] = True
+        return _draw(in_pool & (hardness > -torch.inf), num)
 
     def _hard_fraction_now(self) -> float:
         if self.warmup == 0:
@@ -142,3 +148,9 @@ class NRPNSampler(RandomSampler):
             return self.hard_fraction
         progress = hub.get_info('iter', 0) / max_iters
         return self.hard_fraction * min(progress / self.warmup, 1.0)
+
+
+def _draw(mask: Tensor, num: int) -> Tensor:
+    """At most ``num`` of the set places at random; one synchronisation on a GPU, for their number."""
+    inds, is_set = draw(mask, num)
+    return inds[is_set]

@@ -1,0 +1,12 @@
+# Real pictures on a CPU: EfficientNet-Lite0 at 320 pixels, trained whole, 1500 steps of 8.
+_base_ = [
+    './_base_/models/rpn_efficientnet-lite0_fpn.py',
+    './_base_/datasets/voc07.py',
+    './_base_/schedules/schedule_lab.py',
+]
+custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
+
+train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+train_pipeline[2].scale = test_pipeline[1].scale = (320, 320)
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,0 +1,42 @@
+from typing import Sequence
+
+from mmdet.models.backbones import EfficientNet
+from mmdet.registry import MODELS
+
+
+@MODELS.register_module()
+class EfficientNetLite0(EfficientNet):
+    """EfficientNet-Lite0: a pretrained backbone that two CPU cores can train with.
+
+    It is MMDetection's ``EfficientNet`` b0 without squeeze-and-excite, with ReLU6, as TensorFlow's "Lite" models are.
+    Stages 3, 4 and 5 have 40, 112 and 320 channels at strides 8, 16 and 32. Pictures are RGB with mean 127 and
+    standard deviation 128.
+
+    Args:
+        out_indices (Sequence[int]): Stages whose output is returned. Defaults to (3, 4, 5).
+        frozen_stages (int): Leading stages that do not learn. Defaults to 0.
+        norm_eval (bool): Keep the statistics of batch norm. Defaults to True: detection has small batches.
+        init_cfg (dict, optional): MMEngine's, such as ``dict(type='Pretrained', checkpoint=...)``.
+    """
+
+    # (kernel size, channels, SE ratio, stride, expansion, block type) of every block; Lite has no SE
+    layer_settings = {
+        key: [[[*block[:2], 0, *block[3:]] for block in stage] for stage in stages]
+        for key, stages in EfficientNet.layer_settings.items()
+    }
+
+    def __init__(
+        self,
+        out_indices: Sequence[int] = (3, 4, 5),
+        frozen_stages: int = 0,
+        norm_eval: bool = True,
+        init_cfg: dict = None,
+    ) -> None:
+        super().__init__(
+            'b0',
+            out_indices=out_indices,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            act_cfg=dict(type='ReLU6'),
+            init_cfg=init_cfg,
+        )

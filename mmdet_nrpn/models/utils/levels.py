@@ -1,0 +1,31 @@
+from typing import List
+
+import torch
+from torch import Tensor
+
+
+def flatten_levels(maps: List[Tensor], size: int) -> Tensor:
+    """Flatten an RPN's output maps into the order of its anchors.
+
+    Args:
+        maps (list[Tensor]): One map a level, (N, num_base_priors * size, H, W).
+        size (int): Values an anchor.
+
+    Returns:
+        Tensor: (N, num_priors, size), levels one after the other, anchors of a place together.
+    """
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(len(level), -1, size) for level in maps], dim=1)
+
+
+def objectness_logits(cls_scores: List[Tensor]) -> Tensor:
+    """Objectness of every anchor, detached.
+
+    Logits and not probabilities: sigmoid makes ties of large logits, above all in half precision.
+
+    Args:
+        cls_scores (list[Tensor]): One map a level, (N, num_base_priors, H, W).
+
+    Returns:
+        Tensor: Logits, (N, num_priors) float32.
+    """
+    return flatten_levels([level.detach() for level in cls_scores], 1).squeeze(-1).float()

@@ -1,0 +1,89 @@
+"""Time training steps and predictions of configs side by side, and tell what nRPN's parts cost.
+
+    python tools/analysis_tools/benchmark_step.py                                # RPN and Faster R-CNN, ResNet-50 FPN
+    python tools/analysis_tools/benchmark_step.py STOCK.py OURS.py PEER.py --size 320 320 --batch 4
+    python tools/analysis_tools/benchmark_step.py --growth growth.png            # what grows with the anchors
+
+Every round times one step of each config in turn, on the same made pictures, so that a busy machine slows all of them;
+ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training,
+when an RPN takes most for objects and the mining has most to do.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+from pathlib import Path
+
+import torch
+
+from mmdet_nrpn.benchmark.growth import growth, plot_growth
+from mmdet_nrpn.benchmark.steps import TimedModel
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn', 'nrpn', 'rpn-ohem')]
+
+
+def spread(values: list) -> str:
+    return f'{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', type=Path, nargs='*', default=DEFAULT, help='the first is the baseline')
+    parser.add_argument('--size', type=int, nargs=2, default=(600, 1000), help='height, width (default: 600 1000)')
+    parser.add_argument('--batch', type=int, default=2, help='default: %(default)s')
+    parser.add_argument('--rounds', type=int, default=10, help='after one to warm up (default: %(default)s)')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: %(default)s')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument('--growth', type=Path, metavar='PNG', help='time mining and drawing alone instead, and plot it')
+    parser.add_argument('--out', type=Path, help='JSON file for every single time')
+    args = parser.parse_args()
+    missing = [config for config in args.configs if not config.exists()]
+    if missing:
+        parser.error(f'{missing[0]} is not there')
+    logging.disable(logging.INFO)  # every initialised layer
+    if args.growth:
+        measured = growth(args.device, args.rounds)
+        plot_growth(measured, args.growth)
+        print(f'Figure: {args.growth}')
+    else:
+        measured = compare(args)
+    if args.out:
+        args.out.write_text(json.dumps(measured, indent=1))
+        print(f'Every time: {args.out}')
+
+
+def compare(args: argparse.Namespace) -> dict:
+    models = [TimedModel(config, args.size, args.batch, args.device, args.amp) for config in args.configs]
+    times = {model.name: dict(predict=[], step=[]) for model in models}
+    outputs = [model.outputs() for model in models]
+    # first, while the weights are equal: what there is to do in NMS hangs on them
+    for kind in ('predict', 'step'):
+        for number in range(args.rounds + 1):
+            for model in models:
+                seconds = getattr(model, kind)(number)
+                if number:  # the first is to warm up
+                    times[model.name][kind].append(seconds)
+            print(f'{kind}: round {number} of {args.rounds}', flush=True)
+    height, width = args.size
+    print(f'\n{args.device}, {torch.get_num_threads()} threads, {args.batch} pictures of {height}x{width}')
+    base = times[models[0].name]
+    for model, output in zip(models, outputs):
+        mine = times[model.name]
+        parts, mine['peak_mib'] = model.parts(0), model.peak_memory(0)
+        print(f'\n{model.name}')
+        for kind in ('step', 'predict'):
+            ratios = [a / b for a, b in zip(mine[kind], base[kind])]
+            print(f'  {kind:8} {spread(mine[kind])} s, ratio {spread(ratios)}')
+        print(f'  memory   {mine["peak_mib"]:.0f} MiB, ratio {mine["peak_mib"] / base["peak_mib"]:.3f}')
+        same = all(torch.equal(a, b) for a, b in zip(output, outputs[0]))
+        print(f'  with equal weights, predicts {"the same bit for bit as" if same else "OTHERWISE than"} the first')
+        whole = parts.pop('the step')
+        for name, seconds in parts.items():
+            print(f'    {name:15} {1000 * seconds:8.1f} ms, {seconds / whole:6.1%} of the profiled step')
+    return times
+
+
+if __name__ == '__main__':
+    main()

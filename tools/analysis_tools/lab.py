@@ -1,0 +1,45 @@
+"""Train the rows of a table in the laboratory (docs/lab.md) and compare them as tools/benchmark.py does.
+
+    python tools/analysis_tools/lab.py docs/results/lab/rows.json --seeds 0 1 2 --work-dir work_dirs/lab
+
+The JSON file names the rows, the baseline first; each is a config, relative to the file, and what is changed in it:
+
+    {"rpn": {"config": "rpn_x.py"}, "nrpn-half": {"config": "nrpn_x.py", "model.rpn_head.nrpn_head.loss_weight": 0.5}}
+
+Further arguments go to tools/benchmark.py.
+"""
+
+import argparse
+import json
+import runpy
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+
+def write_config(name: str, row: dict, rows_file: Path, folder: Path) -> str:
+    changes = dict(row)
+    cfg = Config.fromfile(rows_file.parent / changes.pop('config'))
+    cfg.merge_from_dict(changes)
+    path = folder / f'{name}.py'
+    cfg.dump(path)
+    return str(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('rows', type=Path)
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/lab'), help='default: %(default)s')
+    args, others = parser.parse_known_args()
+    folder = args.work_dir / 'configs'
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = json.loads(args.rows.read_text())
+    configs = [write_config(name, row, args.rows, folder) for name, row in rows.items()]
+    tool = Path(__file__).parents[1] / 'benchmark.py'
+    sys.argv = [str(tool), *configs, '--work-dir', str(args.work_dir), *others]
+    runpy.run_path(str(tool), run_name='__main__')
+
+
+if __name__ == '__main__':
+    main()
