@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 import torch
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from rich.progress import track
 from torch import Tensor, nn
@@ -91,11 +92,11 @@ class FeatureDataset(Dataset):
 
 
 @MODELS.register_module()
-class StoredBackbone(nn.Module):
+class StoredBackbone(BaseModule):
     """Stands in the backbone's place and hands on stored features, a batch of each level, in float32."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
         torch.set_flush_denormal(True)  # features of ReLU networks are full of them, and they are slow on CPUs
 
     def forward(self, inputs: List[List[Tensor]]) -> Tuple[Tensor, ...]:

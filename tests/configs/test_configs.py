@@ -7,6 +7,8 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 
+import mmdet_nrpn.lab  # noqa: F401 (registers)
+
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
 
 
@@ -16,6 +18,15 @@ def load(path):
     return cfg
 
 
+def made_batch(stored):
+    """A picture of 64x96 with two objects; for the laboratory, its features."""
+    batch = demo_mm_inputs(1, [[3, 64, 96]], num_items=[2])
+    batch['data_samples'][0].set_metainfo(dict(pad_shape=(64, 96)))
+    if stored:
+        batch['inputs'] = [[torch.rand(c, 64 // s, 96 // s)] for c, s in ((40, 8), (112, 16), (320, 32))]
+    return batch
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_builds_trains_a_step_and_predicts(path):
     torch.manual_seed(0)
@@ -23,7 +34,7 @@ def test_builds_trains_a_step_and_predicts(path):
         warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
         model = MODELS.build(load(path).model)
     model.init_weights()
-    batch = demo_mm_inputs(1, [[3, 64, 96]], num_items=[2])
+    batch = made_batch(stored='lab' in path.stem)
     loss, logged = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)
@@ -44,7 +55,7 @@ def test_does_what_its_name_says(path):
     head, sampler = cfg.model.rpn_head, cfg.model.train_cfg.rpn.sampler
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
     assert (sampler.type == 'NRPNSampler') is (method.startswith('nrpn') or 'ohem' in method)
-    peers = ('rpn', 'rpn-focal', 'rpn-iou-balanced')
+    peers = ('rpn', 'faster-rcnn', 'rpn-focal', 'rpn-iou-balanced')
     assert (head.type == 'RPNHead') is (method in peers)
 
 

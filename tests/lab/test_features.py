@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+
+from mmdet_nrpn.lab import FeatureDataset, StoredBackbone, store_features
+
+CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
+
+
+@pytest.fixture
+def stored(repo, shapes, tmp_path, monkeypatch):
+    """A small network, its pictures, and a folder with their features."""
+    monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
+    cfg = Config.fromfile(repo / CONFIG)
+    cfg.model.data_preprocessor.pad_size_divisor = 256
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    store_features(model, dataset, tmp_path / 'features', batch_size=3)
+    return model, dataset, tmp_path / 'features'
+
+
+def test_the_rest_of_the_network_sees_what_it_would_have_seen(stored):
+    model, dataset, folder = stored
+    features = FeatureDataset([folder])
+    assert len(features) == len(dataset) == 4
+    for i in range(4):
+        data = model.data_preprocessor(pseudo_collate([dataset[i]]))
+        kept = pseudo_collate([features[i]])
+        with torch.no_grad():
+            for level, expected in zip(StoredBackbone()(kept['inputs']), model.backbone(data['inputs'])):
+                assert level.dtype == torch.float32
+                torch.testing.assert_close(level, expected, rtol=1e-3, atol=1e-4)  # half precision
+        sample, expected = kept['data_samples'][0], data['data_samples'][0]
+        for key in ('img_id', 'img_path', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor'):
+            assert sample.get(key) == expected.get(key)
+        assert torch.equal(sample.gt_instances.bboxes, expected.gt_instances.bboxes)
+        assert torch.equal(sample.gt_instances.labels, expected.gt_instances.labels)
+
+
+def test_several_folders_are_one_after_the_other(stored):
+    *_, folder = stored
+    both = FeatureDataset([folder, folder])
+    assert len(both) == 8
+    assert torch.equal(both[1]['inputs'][0], both[5]['inputs'][0])
+
+
+def test_features_that_are_not_complete_are_refused(stored):
+    *_, folder = stored
+    (folder / 'samples.json').unlink()  # written last
+    with pytest.raises(FileNotFoundError, match='holds no stored features'):
+        FeatureDataset([folder])
+
+
+def test_the_files_are_plain(stored):
+    *_, folder = stored
+    assert [path.name for path in sorted(folder.iterdir())] == [*(f'level{i}.npy' for i in range(4)), 'samples.json']
+    assert np.load(folder / 'level0.npy', allow_pickle=False).dtype == np.float16
+    assert len(json.loads((folder / 'samples.json').read_text())) == 4

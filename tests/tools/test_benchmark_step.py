@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+
+@pytest.mark.slow
+def test_times_parts_memory_and_predictions(run_tool, tmp_path):
+    configs = [f'configs/nrpn/{row}_r18-w16_fpn_demo_shapes.py' for row in ('rpn', 'nrpn')]
+    out = tmp_path / 'times.json'
+    done = run_tool(
+        'tools/analysis_tools/benchmark_step.py', *configs,
+        '--size', 64, 96, '--batch', 1, '--rounds', 2, '--out', out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stock, ours = done.stdout.split('\n\n')[-2:]
+    assert 'ratio 1.000 (1.000 to 1.000)' in stock and 'nRPN' not in stock
+    assert 'predicts the same bit for bit as the first' in ours
+    for part in ('forward', 'mining', 'drawing', 'loss', 'backward'):
+        assert f'nRPN: {part}' in ours
+    times = json.loads(out.read_text())
+    for row in times.values():
+        assert len(row['step']) == len(row['predict']) == 2 and min(row['step']) > 0 and row['peak_mib'] > 0
+
+
+@pytest.mark.slow
+def test_growth_is_plotted(run_tool, tmp_path):
+    figure, out = tmp_path / 'growth.png', tmp_path / 'growth.json'
+    done = run_tool('tools/analysis_tools/benchmark_step.py', '--growth', figure, '--rounds', 3, '--out', out)
+    assert done.returncode == 0, done.stderr
+    assert figure.stat().st_size > 1000
+    measured = json.loads(out.read_text())
+    for curve in (measured['mining'], measured['drawing']):
+        # a hundred times the anchors: quadratic growth would take ten thousand times as long
+        assert curve['1000000'] < 500 * curve['10000']
+
+
+def test_a_missing_config_is_named(run_tool):
+    done = run_tool('tools/analysis_tools/benchmark_step.py', 'configs/nrpn/nowhere.py')
+    assert done.returncode == 2 and 'configs/nrpn/nowhere.py is not there' in done.stderr
