@@ -64,6 +64,8 @@ class NRPNHead(HardnessRPNHead):
         super().__init__(in_channels, train_cfg=settings, **kwargs)
         if not self.use_sigmoid_cls:
             raise ValueError('NRPNHead: loss_cls needs one logit an anchor; write use_sigmoid=True in loss_cls')
+        if settings is not None and settings.assigns and not regress:
+            raise ValueError('NRPNHead: with train_cfg.rpn.nrpn.assigner it also regresses; write regress=True')
         self.loss_weight = loss_weight
         self.detach_features = detach_features
 
@@ -143,42 +145,50 @@ class NRPNHead(HardnessRPNHead):
     def _loss_on_candidates(
         self, cls_scores: List[Tensor], bbox_preds: List[Optional[Tensor]], mined: Candidates, priors: Tensor
     ) -> dict:
-        """Losses on anchors that make false positives, anchors that make true ones, and random ones.
+        """Losses on what was drawn of the candidates, positives first, and of all other anchors."""
+        inds, weights, bboxes = self._draw(mined, len(priors))
+        num_pos, num_samples = bboxes.shape[1], weights.sum().clamp(min=1)
+        pos_inds, pos_weights, bboxes = inds[:, :num_pos], weights[:, :num_pos].flatten(), bboxes.flatten(0, 1)
+        anchors = priors[pos_inds.flatten()]
+        labels = torch.ones_like(inds)  # 1 is background
+        labels[:, :num_pos] = 0
+        target = labels.flatten()
+        if isinstance(self.loss_cls, OverlapLoss):
+            overlaps = torch.zeros_like(weights)
+            overlaps[:, :num_pos] = bbox_overlaps(anchors, bboxes, is_aligned=True).view(pos_inds.shape)
+            target = OverlapTarget(target, overlaps.flatten())
+        logits = _pick(flatten_levels(cls_scores, 1), inds)
+        losses = dict(loss_rpn_cls=[self.loss_cls(logits, target, weights.flatten(), avg_factor=num_samples)])
+        if self.regress:
+            deltas = _pick(flatten_levels(bbox_preds, self.bbox_coder.encode_size), pos_inds)
+            # where there is nothing to learn, a target that is finite
+            targets = self.bbox_coder.encode(anchors, torch.where(pos_weights[:, None] > 0, bboxes, anchors))
+            weights = pos_weights[:, None].expand_as(targets)
+            losses['loss_rpn_bbox'] = [self.loss_bbox(deltas, targets, weights, avg_factor=num_samples)]
+        return losses
 
-        Every picture has the same number of places for each kind; those that too few anchors are left for weigh 0.
+    def _draw(self, mined: Candidates, num_priors: int) -> Tuple[Tensor, Tensor, Tensor]:
+        """Anchors of false positives, of true ones and random ones, as many of each kind in every picture.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Which anchors, (N, num); their weights, 0 where a kind has too few to fill
+            its places; and the boxes of the P false positives that come first, (N, P, 4).
         """
-        logits = flatten_levels(cls_scores, 1).float()
         num_pos = int(self.sampler.num * self.sampler.pos_fraction)
         num_neg = self.sampler.num - num_pos
         pos, is_pos = draw(mined.is_false, num_pos)
         true, is_true = draw(mined.is_true, int(self.train_cfg.true_fraction * num_neg))
-        # with replacement, which hardly matters among so many and needs no look at all of them
-        random = torch.randint(logits.shape[1], (len(logits), num_neg - true.shape[1]), device=logits.device)
-        is_false = torch.zeros_like(logits[..., 0], dtype=torch.bool).scatter(1, mined.inds, mined.is_false)
-        pos_inds = mined.inds.gather(1, pos)
-        inds = torch.cat([pos_inds, mined.inds.gather(1, true), random], dim=1)
-        weights = torch.cat([is_pos, is_true, ~is_false.gather(1, random)], dim=1).float()
-        labels = torch.ones_like(inds)  # 1 is background
-        labels[:, : pos.shape[1]] = 0
-        anchors = priors[pos_inds.flatten()]
-        bboxes = mined.bboxes.gather(1, pos[..., None].expand(-1, -1, 4)).flatten(0, 1)
-        target, num_samples = labels.flatten(), weights.sum().clamp(min=1)
-        if isinstance(self.loss_cls, OverlapLoss):
-            overlaps = torch.zeros_like(weights)
-            overlaps[:, : pos.shape[1]] = bbox_overlaps(anchors, bboxes, is_aligned=True).view(pos.shape)
-            target = OverlapTarget(target, overlaps.flatten())
-        logits = logits.gather(1, inds[..., None]).flatten(0, 1)
-        losses = dict(loss_rpn_cls=[self.loss_cls(logits, target, weights.flatten(), avg_factor=num_samples)])
-        if self.regress:
-            size = self.bbox_coder.encode_size
-            deltas = flatten_levels(bbox_preds, size).float()
-            deltas = deltas.gather(1, pos_inds[..., None].expand(-1, -1, size)).flatten(0, 1)
-            is_pos = is_pos.flatten()[:, None]
-            # where there is none to learn, a target that is finite
-            targets = self.bbox_coder.encode(anchors, torch.where(is_pos, bboxes, anchors))
-            weights = is_pos.float().expand_as(targets)
-            losses['loss_rpn_bbox'] = [self.loss_bbox(deltas, targets, weights, avg_factor=num_samples)]
-        return losses
+        # with replacement: among so many it hardly matters, and needs no look at all of them
+        others = torch.randint(num_priors, (len(pos), num_neg - true.shape[1]), device=pos.device)
+        is_false = mined.is_false.new_zeros(len(pos), num_priors).scatter(1, mined.inds, mined.is_false)
+        inds = torch.cat([mined.inds.gather(1, pos), mined.inds.gather(1, true), others], dim=1)
+        weights = torch.cat([is_pos, is_true, ~is_false.gather(1, others)], dim=1).float()
+        return inds, weights, mined.bboxes.gather(1, pos[..., None].expand(-1, -1, 4))
+
+
+def _pick(values: Tensor, inds: Tensor) -> Tensor:
+    """Values (N, num_priors, size) of the anchors (N, num), one after the other: (N * num, size), in float32."""
+    return values.gather(1, inds[..., None].expand(-1, -1, values.shape[-1])).flatten(0, 1).float()
 
 
 def _as_objects(bboxes: Tensor, scores: Tensor, is_false: Tensor) -> InstanceData:

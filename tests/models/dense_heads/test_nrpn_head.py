@@ -41,7 +41,7 @@ def test_losses_that_a_person_can_check(build_head, monkeypatch):
     deltas = torch.zeros(4, 4)
     deltas[2] = torch.tensor([0.25, 0.0, 0.5, 0.0])  # a box to the right of anchor 2 and wider
     # two random negatives, for the RPN's only true positive fills one of the two places for true ones
-    monkeypatch.setattr(torch, 'randint', lambda high, shape, device: torch.tensor([[3, 1]]))
+    monkeypatch.setattr(torch, 'randint', lambda high, size, device: torch.tensor([[3, 1]]))
     x = (torch.randn(1, 8, 1, 4),)
     losses, hardness = head.loss_and_hardness(x, rpn_outs(0.9, 0.8, 0.7, 0.1, deltas=deltas), [gts], [META])
     logits, preds = head.rpn_cls(x[0]).flatten(), head.rpn_reg(x[0]).view(4, 4).T
@@ -61,7 +61,7 @@ def test_losses_that_a_person_can_check(build_head, monkeypatch):
 
 def test_ignored_objects_are_neither_positive_nor_true(build_head, monkeypatch):
     head = four_anchors(build_head)
-    monkeypatch.setattr(torch, 'randint', lambda high, shape, device: torch.full(shape, 3))
+    monkeypatch.setattr(torch, 'randint', lambda high, size, device: torch.full(size, 3))
     ignored = InstanceData(bboxes=torch.tensor([[32.0, 0, 96, 32]]))
     x = (torch.randn(1, 8, 1, 4),)
     losses, _ = head.loss_and_hardness(x, rpn_outs(0.9, 0.8, 0.7, 0.1), [NO_OBJECTS], [META], [ignored])
@@ -104,7 +104,7 @@ def test_gradient_reaches_the_features_only_if_asked_and_the_rpn_never(build_hea
 
 def test_overlap_loss_gets_the_overlap_of_anchor_and_mistake(build_head, monkeypatch):
     """Printed mode is cross entropy plus log IoU."""
-    monkeypatch.setattr(torch, 'randint', lambda high, shape, device: torch.full(shape, 3))
+    monkeypatch.setattr(torch, 'randint', lambda high, size, device: torch.full(size, 3))
     deltas, losses = torch.zeros(4, 4), []
     deltas[0, 2] = math.log(0.5)  # half as wide: IoU 1/2
     x = (torch.randn(1, 8, 1, 4),)
@@ -206,6 +206,11 @@ def test_under_an_rpn_that_takes_all_anchors_it_draws_mmdetections_usual_numbers
 def test_bad_settings_name_the_config_key(build_head, own, words):
     with pytest.raises(ValueError, match='train_cfg.rpn.nrpn.*' + words):
         build_head(train_cfg=dict(nrpn=own))
+
+
+def test_an_assigner_needs_the_regression(build_head):
+    with pytest.raises(ValueError, match='regress=True'):
+        build_head('NRPNHead', regress=False, train_cfg=dict(nrpn=with_assigner()))
 
 
 def test_a_narrower_nrpn_needs_its_own_convolution(build_head):
