@@ -4,12 +4,11 @@ from typing import Dict, List, Tuple
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
+from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from mmengine.structures import InstanceData
 from torch.profiler import ProfilerActivity, profile, record_function
 
 NUM_OBJECTS = 8  # a picture
@@ -37,43 +36,36 @@ class TimedModel:
         self.model.to(self.device)
         wrapper = dict(cfg.optim_wrapper, **(dict(type='AmpOptimWrapper') if amp else {}))
         self.optim = build_optim_wrapper(self.model, wrapper)
-        self.num_classes = cfg.model.get('roi_head', {}).get('bbox_head', {}).get('num_classes', 1)
+        heads = cfg.model.get('roi_head', {}).get('bbox_head', {})
+        self.num_classes = (heads[0] if isinstance(heads, list) else heads).get(
+            'num_classes', 2
+        )  # an RPN asks for none
 
-    def made_batch(self, seed: int) -> dict:
-        """Pictures of noise with random objects, equal for equal seeds."""
-        rng = torch.Generator().manual_seed(seed)
-        height, width = self.size
-        meta = dict(img_shape=self.size, ori_shape=self.size, scale_factor=(1.0, 1.0), img_id=0)
-        inputs, samples = [], []
-        for _ in range(self.batch):
-            inputs.append(torch.randint(256, (3, height, width), generator=rng, dtype=torch.uint8))
-            corners = torch.rand(NUM_OBJECTS, 2, 2, generator=rng) * torch.tensor([width - 20.0, height - 20.0])
-            bboxes = torch.cat([corners.amin(1), corners.amax(1) + 20], dim=1)
-            labels = torch.randint(self.num_classes, (NUM_OBJECTS,), generator=rng)
-            sample = DetDataSample(metainfo=meta)
-            sample.gt_instances = InstanceData(bboxes=bboxes, labels=labels)
-            sample.ignored_instances = InstanceData(bboxes=bboxes[:0], labels=labels[:0])
-            samples.append(sample)
-        return dict(inputs=inputs, data_samples=samples)
+    def made_batch(self) -> dict:
+        """Pictures of noise with random objects, ignored ones and masks: the same ones always."""
+        shapes = [[3, *self.size]] * self.batch
+        return demo_mm_inputs(
+            self.batch, shapes, num_items=[NUM_OBJECTS] * self.batch, num_classes=self.num_classes, with_mask=True
+        )
 
     def _wait(self) -> float:
         if self.device.type == 'cuda':
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def step(self, seed: int) -> float:
+    def step(self) -> float:
         """Seconds of one training step: data preprocessing, forward, backward and the optimizer's step."""
         self.model.train()
-        data = self.made_batch(seed)
+        data = self.made_batch()
         start = self._wait()
         self.model.train_step(data, self.optim)
         return self._wait() - start
 
     @torch.no_grad()
-    def predict(self, seed: int) -> float:
+    def predict(self) -> float:
         """Seconds of one prediction."""
         self.model.eval()
-        data = self.made_batch(seed)
+        data = self.made_batch()
         start = self._wait()
         self.model.test_step(data)
         return self._wait() - start
@@ -82,17 +74,17 @@ class TimedModel:
     def outputs(self) -> List[torch.Tensor]:
         """What the model predicts, as plain tensors."""
         self.model.eval()
-        predicted = [sample.pred_instances for sample in self.model.test_step(self.made_batch(0))]
+        predicted = [sample.pred_instances for sample in self.model.test_step(self.made_batch())]
         return [tensor for instances in predicted for tensor in (instances.bboxes, instances.scores)]
 
-    def parts(self, seed: int) -> Dict[str, float]:
+    def parts(self) -> Dict[str, float]:
         """What nRPN's parts take in a training step, under torch's profiler, which makes small operations look slow.
 
         Returns:
             dict[str, float]: Seconds by name; ``'the step'`` is the whole.
         """
         self.model.train()
-        data = self.made_batch(seed)
+        data = self.made_batch()
         with profile(activities=self._activities()) as profiler, record_function('the step'):
             with self.optim.optim_context(self.model):
                 losses = self.model(**self.model.data_preprocessor(data, True), mode='loss')
@@ -106,15 +98,15 @@ class TimedModel:
         seconds = {e.key: max(e.cpu_time_total, e.device_time_total) / 1e6 for e in profiler.key_averages()}
         return {name: s for name, s in seconds.items() if name.startswith('nRPN') or name == 'the step'}
 
-    def peak_memory(self, seed: int) -> float:
+    def peak_memory(self) -> float:
         """Most memory that a training step's tensors take, in MiB, without weights and the optimizer's state."""
         if self.device.type == 'cuda':
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
-            self.step(seed)
+            self.step()
             return (torch.cuda.max_memory_allocated() - before) / 2**20
         with profile(activities=self._activities(), profile_memory=True) as profiler:
-            self.step(seed)
+            self.step()
         return _peak_of_cpu_tensors(profiler) / 2**20
 
     def _activities(self) -> List[ProfilerActivity]:

@@ -62,7 +62,7 @@ def compare(args: argparse.Namespace) -> dict:
     for kind in ('predict', 'step'):
         for number in range(args.rounds + 1):
             for model in models:
-                seconds = getattr(model, kind)(number)
+                seconds = getattr(model, kind)()
                 if number:  # the first is to warm up
                     times[model.name][kind].append(seconds)
             print(f'{kind}: round {number} of {args.rounds}', flush=True)
@@ -71,7 +71,7 @@ def compare(args: argparse.Namespace) -> dict:
     base = times[models[0].name]
     for model, output in zip(models, outputs):
         mine = times[model.name]
-        parts, mine['peak_mib'] = model.parts(0), model.peak_memory(0)
+        parts, mine['peak_mib'] = model.parts(), model.peak_memory()
         print(f'\n{model.name}')
         for kind in ('step', 'predict'):
             ratios = [a / b for a, b in zip(mine[kind], base[kind])]

@@ -32,9 +32,12 @@ def main() -> None:
     parser.add_argument('rows', type=Path)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/lab'), help='default: %(default)s')
     args, others = parser.parse_known_args()
+    rows = json.loads(args.rows.read_text())
+    for name, row in rows.items():
+        if not (args.rows.parent / row.get('config', '')).is_file():
+            parser.error(f"row '{name}' of {args.rows}: config {row.get('config')} is not there")
     folder = args.work_dir / 'configs'
     folder.mkdir(parents=True, exist_ok=True)
-    rows = json.loads(args.rows.read_text())
     configs = [write_config(name, row, args.rows, folder) for name, row in rows.items()]
     tool = Path(__file__).parents[1] / 'benchmark.py'
     sys.argv = [str(tool), *configs, '--work-dir', str(args.work_dir), *others]

@@ -1,0 +1,48 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+
+def store(folder, num):
+    """Made features of ``num`` pictures of 64x64 with one object each."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i, (channels, size) in enumerate(((40, 8), (112, 4), (320, 2))):
+        np.save(folder / f'level{i}.npy', rng.normal(size=(num, channels, size, size)).astype(np.float16))
+    meta = dict(img_shape=[64, 64], ori_shape=[64, 64], pad_shape=[64, 64], scale_factor=[1.0, 1.0], flip=False)
+    objects = dict(gt=dict(bboxes=[[8, 8, 40, 40]], labels=[0]), ignored=dict(bboxes=[], labels=[]))
+    samples = [dict(meta=dict(meta, img_id=i, img_path=f'{i}.jpg'), **objects) for i in range(num)]
+    (folder / 'samples.json').write_text(json.dumps(samples))
+
+
+@pytest.mark.slow
+def test_rows_of_a_file_are_trained_and_compared(run_tool, repo, tmp_path):
+    for part in ('train', 'train-flipped', 'val'):
+        store(tmp_path / 'features' / part, 8)
+    short = {'train_cfg.max_iters': 3, 'train_dataloader.batch_size': 2}
+    config = os.path.relpath(repo / 'configs' / 'nrpn', tmp_path)
+    rows = {
+        'stock': {'config': f'{config}/rpn_efficientnet-lite0_fpn_lab_voc07.py', **short},
+        'half': {
+            'config': f'{config}/nrpn_efficientnet-lite0_fpn_lab_voc07.py',
+            'model.train_cfg.rpn.sampler.hard_fraction': 0.5,
+            **short,
+        },
+    }
+    (tmp_path / 'rows.json').write_text(json.dumps(rows))
+    args = ['tools/analysis_tools/lab.py', tmp_path / 'rows.json', '--seeds', 0, '--work-dir', tmp_path / 'work']
+    done = run_tool(*args, FEATURES=f'{tmp_path}/features/')
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / 'work' / 'table.md').read_text()
+    assert '| stock |' in table and '| half, difference |' in table
+    ran = Config.fromfile(tmp_path / 'work' / 'half' / 'seed0.py')
+    assert ran.model.train_cfg.rpn.sampler.hard_fraction == 0.5 and ran.train_cfg.max_iters == 3
+
+
+def test_a_row_without_its_config_is_named(run_tool, tmp_path):
+    (tmp_path / 'rows.json').write_text(json.dumps({'mine': {'config': 'nowhere.py'}}))
+    done = run_tool('tools/analysis_tools/lab.py', tmp_path / 'rows.json', '--work-dir', tmp_path / 'work')
+    assert done.returncode == 2 and "row 'mine'" in done.stderr and 'nowhere.py' in done.stderr

