@@ -1,0 +1,113 @@
+"""Take the nRPN, and what only a training needs, out of a trained checkpoint.
+
+    python tools/model_converters/strip_nrpn.py work_dirs/mine/epoch_12.pth published/
+
+The result is named after its hash, as MMDetection's published models are, and a stock config (RPNHead in place of
+HardNegativeRPNHead) loads it with strict=True where mmdet_nrpn is not installed. The config that a checkpoint carries
+as text is left out, for it names what is not there any more.
+"""
+
+import argparse
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+NRPN = 'nrpn_head.'
+KEPT_META = ('epoch', 'iter', 'seed', 'time', 'mmengine_version', 'dataset_meta')
+
+
+class Inert:
+    """Stands for whatever else a checkpoint holds, so that reading it executes nothing."""
+
+    def __init__(self, *args) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# What MMEngine's log history is pickled with; only the history is lost.
+STAND_INS = [
+    (Inert, name)
+    for name in (
+        'builtins.getattr',
+        'mmengine.logging.history_buffer.HistoryBuffer',
+        'numpy.dtype',
+        'numpy.ndarray',
+        *(f'numpy.{core}.multiarray.{name}' for core in ('core', '_core') for name in ('_reconstruct', 'scalar')),
+    )
+]
+
+
+def read(path: Path) -> dict:
+    """Load a checkpoint with ``weights_only``.
+
+    Raises:
+        ValueError: If it holds anything but weights and what MMEngine writes, or is damaged.
+    """
+    try:
+        with torch.serialization.safe_globals(STAND_INS):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        lines = str(error).strip().splitlines()
+        reason = next((line.strip() for line in lines if 'GLOBAL' in line), lines[0])
+        raise ValueError(f'{path} cannot be read as a checkpoint of weights alone: {reason}') from error
+
+
+def strip(checkpoint: dict, name: str) -> dict:
+    """Weights without those of an nRPN, and what tells where they come from.
+
+    Args:
+        checkpoint (dict): As MMEngine's runner saves it.
+        name (str): For the messages.
+
+    Returns:
+        dict: ``state_dict`` and ``meta``.
+
+    Raises:
+        ValueError: If there are no weights, or none of an nRPN among them.
+    """
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
+        raise ValueError(f"{name} has no 'state_dict'; give a checkpoint that a training saved")
+    state = checkpoint['state_dict']
+    kept = {key: value for key, value in state.items() if NRPN not in key}
+    if len(kept) == len(state):
+        raise ValueError(f"{name} has no weights called '…{NRPN}…'; it holds no nRPN, or none any more")
+    meta = checkpoint.get('meta', {})
+    return dict(state_dict=kept, meta={key: meta[key] for key in KEPT_META if key in meta})
+
+
+def publish(checkpoint: dict, folder: Path, stem: str) -> Path:
+    """Save under a name that ends in the first eight digits of the file's SHA-256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix='.part', delete=False) as part:
+        torch.save(checkpoint, part)
+    digest = hashlib.sha256(Path(part.name).read_bytes()).hexdigest()
+    path = folder / f'{stem}-{digest[:8]}.pth'
+    os.replace(part.name, path)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('out_dir', type=Path)
+    args = parser.parse_args()
+    if not args.checkpoint.is_file():
+        parser.error(f'{args.checkpoint} is not there')
+    try:
+        stripped = strip(read(args.checkpoint), str(args.checkpoint))
+    except ValueError as error:
+        sys.exit(str(error))
+    path = publish(stripped, args.out_dir, args.checkpoint.stem)
+    before, after = (p.stat().st_size / 2**20 for p in (args.checkpoint, path))
+    print(f'{path}: {after:.1f} MiB of {before:.1f}')
+
+
+if __name__ == '__main__':
+    main()
