@@ -74,7 +74,7 @@ def _drawing(num_priors: int, device: str) -> Callable:
     hardness = torch.randn(num_priors, device=device)
 
     def draw_once() -> None:
-        assigned = AssignResult(0, gt_inds, hardness, gt_inds)
+        assigned = AssignResult(0, gt_inds, torch.zeros_like(hardness), gt_inds)
         sampler.sample(assigned, priors, objects, hardness=hardness)
 
     return draw_once

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -64,6 +65,19 @@ def test_a_stock_model_loads_it_strictly_and_predicts_the_same(run_tool, repo, s
     assert sample.pred_instances.bboxes.tolist() == bboxes and sample.pred_instances.scores.tolist() == scores
 
 
+def test_what_it_writes_is_readable_by_others_and_holds_plain_values_alone(run_tool, tmp_path):
+    state = {'rpn_head.nrpn_head.a': torch.zeros(1), 'rpn_head.b': torch.ones(1)}
+    meta = dict(seed=np.int64(3), epoch=2, dataset_meta=dict(classes=('a',)), cfg="type='NRPNHead'")
+    torch.save(dict(state_dict=state, meta=meta), tmp_path / 'a.pth')
+    done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out')
+    assert done.returncode == 0, done.stderr
+    (published,) = (tmp_path / 'out').iterdir()
+    assert published.stat().st_mode == (tmp_path / 'a.pth').stat().st_mode
+    written = torch.load(published, weights_only=True)
+    assert written['meta'] == dict(epoch=2, dataset_meta=dict(classes=('a',)))
+    assert list(written['state_dict']) == ['rpn_head.b']
+
+
 class Harmful:
     def __reduce__(self):
         return (os.system, ('touch harmed',))
@@ -84,8 +98,9 @@ def test_refuses_what_is_no_checkpoint_of_ours(run_tool, repo, tmp_path, content
     assert not (tmp_path / 'out').exists() and not (repo / 'harmed').exists()
 
 
-def test_refuses_a_file_that_was_cut_short(run_tool, tmp_path):
+@pytest.mark.parametrize('size', [0, 2000])
+def test_refuses_a_file_that_was_cut_short(run_tool, tmp_path, size):
     torch.save(dict(state_dict={'rpn_head.nrpn_head.a': torch.zeros(1000)}), tmp_path / 'a.pth')
-    (tmp_path / 'a.pth').write_bytes((tmp_path / 'a.pth').read_bytes()[:2000])
+    (tmp_path / 'a.pth').write_bytes((tmp_path / 'a.pth').read_bytes()[:size])
     done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out')
     assert done.returncode == 1 and 'cannot be read' in done.stderr and 'Traceback' not in done.stderr

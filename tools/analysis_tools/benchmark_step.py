@@ -39,6 +39,10 @@ def main() -> None:
     parser.add_argument('--growth', type=Path, metavar='PNG', help='time mining and drawing alone instead, and plot it')
     parser.add_argument('--out', type=Path, help='JSON file for every single time')
     args = parser.parse_args()
+    if args.amp and args.device == 'cpu':
+        parser.error("--amp is MMEngine's AmpOptimWrapper, which trains on a GPU alone")
+    if len({config.stem for config in args.configs}) < len(args.configs):
+        parser.error('two configs have the same file name; give them different ones')
     missing = [config for config in args.configs if not config.exists()]
     if missing:
         parser.error(f'{missing[0]} is not there')
@@ -72,6 +76,7 @@ def compare(args: argparse.Namespace) -> dict:
     for model, output in zip(models, outputs):
         mine = times[model.name]
         parts, mine['peak_mib'] = model.parts(), model.peak_memory()
+        mine['profiled_parts'] = dict(parts)
         print(f'\n{model.name}')
         for kind in ('step', 'predict'):
             ratios = [a / b for a, b in zip(mine[kind], base[kind])]

@@ -1,9 +1,9 @@
 """Keep the features of a config's frozen backbone, for RPNs that train on them in a minute (docs/lab.md).
 
-    python tools/analysis_tools/store_features.py configs/nrpn/rpn_efficientnet-lite0_fpn_short_voc07.py data/lab
+    python tools/analysis_tools/store_features.py configs/nrpn/rpn_efficientnet-lite0_fpn_320px_voc07.py data/lab
 
 Writes OUT/train, OUT/train-flipped and OUT/val in half precision, 0.3 MB a picture with EfficientNet-Lite0. What is
-there already is not made again.
+there already is not made again; what was made of other pictures or with another backbone is refused.
 """
 
 import argparse
@@ -38,9 +38,15 @@ def main() -> None:
         'train-flipped': dict(train, pipeline=with_flip(train.pipeline, 1.0)),
         'val': val,
     }
+    network = dict(backbone=cfg.model.backbone, data_preprocessor=cfg.model.data_preprocessor)
     for name, dataset in parts.items():
+        source = Config(dict(network, dataset=dataset)).pretty_text
+        stored_of = args.out / name / 'source.py'
         if not (args.out / name / SAMPLES).exists():
             store_features(model, DATASETS.build(dataset), args.out / name)
+            stored_of.write_text(source)
+        elif not stored_of.exists() or stored_of.read_text() != source:
+            parser.error(f'{args.out / name} holds features of something else, see {stored_of}; name another folder')
     print(f'Features: {args.out}/{", ".join(parts)}')
 
 

@@ -9,10 +9,8 @@ as text is left out, for it names what is not there any more.
 
 import argparse
 import hashlib
-import os
 import pickle
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
@@ -55,7 +53,7 @@ def read(path: Path) -> dict:
             return torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         lines = str(error).strip().splitlines()
-        reason = next((line.strip() for line in lines if 'GLOBAL' in line), lines[0])
+        reason = next((line.strip() for line in lines if 'GLOBAL' in line), (lines or [type(error).__name__])[0])
         raise ValueError(f'{path} cannot be read as a checkpoint of weights alone: {reason}') from error
 
 
@@ -79,18 +77,26 @@ def strip(checkpoint: dict, name: str) -> dict:
     if len(kept) == len(state):
         raise ValueError(f"{name} has no weights called '…{NRPN}…'; it holds no nRPN, or none any more")
     meta = checkpoint.get('meta', {})
-    return dict(state_dict=kept, meta={key: meta[key] for key in KEPT_META if key in meta})
+    # what is not plain was read as a stand-in, which nobody else could read again
+    meta = {key: meta[key] for key in KEPT_META if key in meta and _is_plain(meta[key])}
+    return dict(state_dict=kept, meta=meta)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float, bool))
 
 
 def publish(checkpoint: dict, folder: Path, stem: str) -> Path:
     """Save under a name that ends in the first eight digits of the file's SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix='.part', delete=False) as part:
-        torch.save(checkpoint, part)
-    digest = hashlib.sha256(Path(part.name).read_bytes()).hexdigest()
-    path = folder / f'{stem}-{digest[:8]}.pth'
-    os.replace(part.name, path)
-    return path
+    part = folder / f'{stem}.part'
+    torch.save(checkpoint, part)
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    return part.replace(folder / f'{stem}-{digest[:8]}.pth')
 
 
 def main() -> None:

@@ -3,7 +3,7 @@ from typing import List, Optional, Tuple
 import torch
 from mmcv.ops import nms
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -26,7 +26,8 @@ class NRPNHead(HardnessRPNHead):
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead`, which hands down every argument that is missing here.
 
     An anchor that the RPN takes for an object is positive if its decoded box is a false positive, and is regressed to
-    that box; negative are anchors of the RPN's true positives and random ones (ours). Given an ``assigner``, the
+    that box; negative are anchors of the RPN's true positives, and random ones that score too low to be false positives
+    (ours). Given an ``assigner``, the
     false positives after NMS are instead objects that anchors are assigned to, as to any other, which is nearer to
     the paper and slower.
 
@@ -41,8 +42,8 @@ class NRPNHead(HardnessRPNHead):
         train_cfg (dict, optional): The RPN's ``train_cfg`` with ``train_cfg['nrpn']``, where each key is optional:
             ``false_positives=dict(score_thr=0.3, iou_thr=0.3, max_num=1000)`` (see
             :func:`~mmdet_nrpn.models.utils.mine_candidates`), ``true_fraction=0.5``, the share of negatives that are
-            true positives of the RPN, and ``sampler``, whose ``num`` and ``pos_fraction`` are the RPN's own if
-            missing. With an ``assigner`` also ``allowed_border`` and ``pos_weight`` (the RPN's own if missing).
+            true positives of the RPN, and ``sampler=dict(num, pos_fraction)``, the RPN's own if missing. Only with an
+            ``assigner`` also ``allowed_border``, ``pos_weight`` (the RPN's own if missing) and other samplers.
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
@@ -84,7 +85,7 @@ class NRPNHead(HardnessRPNHead):
 
         Returns:
             tuple[Tensor, Tensor | None]: Objectness (N, num_base_priors, H, W), and box deltas
-            (N, num_base_priors * 4, H, W), None without regression.
+            (N, num_base_priors * box_dim, H, W), None without regression.
         """
         if not self.shared_conv:
             x = self.rpn_conv(x).relu()
@@ -119,7 +120,8 @@ class NRPNHead(HardnessRPNHead):
         with record_function('nRPN: mining'):
             objectness = objectness_logits(rpn_outs[0])
             sizes = [level.shape[-2:] for level in rpn_outs[0]]
-            priors = torch.cat(self.prior_generator.grid_priors(sizes, device=objectness.device))
+            levels = self.prior_generator.grid_priors(sizes, device=objectness.device)
+            priors = torch.cat([get_box_tensor(level) for level in levels])
             mined = mine_candidates(
                 objectness,
                 flatten_levels([level.detach() for level in rpn_outs[1]], self.bbox_coder.encode_size),
@@ -135,7 +137,7 @@ class NRPNHead(HardnessRPNHead):
                 objects = [_as_objects(*picture) for picture in zip(mined.bboxes, mined.scores, mined.is_false)]
                 losses = self.loss_by_feat(*outs, objects, batch_img_metas, hardness=objectness)
             else:
-                losses = self._loss_on_candidates(*outs, mined, priors)
+                losses = self._loss_on_candidates(*outs, mined, objectness, priors)
         for name in ('loss_rpn_cls', 'loss_rpn_bbox'):
             if name in losses:
                 losses[name] = [self.loss_weight * level for level in losses[name]]
@@ -143,10 +145,15 @@ class NRPNHead(HardnessRPNHead):
         return {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}, objectness_logits(outs[0])
 
     def _loss_on_candidates(
-        self, cls_scores: List[Tensor], bbox_preds: List[Optional[Tensor]], mined: Candidates, priors: Tensor
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Optional[Tensor]],
+        mined: Candidates,
+        objectness: Tensor,
+        priors: Tensor,
     ) -> dict:
         """Losses on what was drawn of the candidates, positives first, and of all other anchors."""
-        inds, weights, bboxes = self._draw(mined, len(priors))
+        inds, weights, bboxes = self._draw(mined, objectness)
         num_pos, num_samples = bboxes.shape[1], weights.sum().clamp(min=1)
         pos_inds, pos_weights, bboxes = inds[:, :num_pos], weights[:, :num_pos].flatten(), bboxes.flatten(0, 1)
         anchors = priors[pos_inds.flatten()]
@@ -162,12 +169,16 @@ class NRPNHead(HardnessRPNHead):
         if self.regress:
             deltas = _pick(flatten_levels(bbox_preds, self.bbox_coder.encode_size), pos_inds)
             # where there is nothing to learn, a target that is finite
-            targets = self.bbox_coder.encode(anchors, torch.where(pos_weights[:, None] > 0, bboxes, anchors))
+            targets = torch.where(pos_weights[:, None] > 0, bboxes, anchors)
+            if self.reg_decoded_bbox:
+                deltas = get_box_tensor(self.bbox_coder.decode(anchors, deltas))
+            else:
+                targets = self.bbox_coder.encode(anchors, targets)
             weights = pos_weights[:, None].expand_as(targets)
             losses['loss_rpn_bbox'] = [self.loss_bbox(deltas, targets, weights, avg_factor=num_samples)]
         return losses
 
-    def _draw(self, mined: Candidates, num_priors: int) -> Tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, mined: Candidates, objectness: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """Anchors of false positives, of true ones and random ones, as many of each kind in every picture.
 
         Returns:
@@ -179,10 +190,11 @@ class NRPNHead(HardnessRPNHead):
         pos, is_pos = draw(mined.is_false, num_pos)
         true, is_true = draw(mined.is_true, int(self.train_cfg.true_fraction * num_neg))
         # with replacement: among so many it hardly matters, and needs no look at all of them
-        others = torch.randint(num_priors, (len(pos), num_neg - true.shape[1]), device=pos.device)
-        is_false = mined.is_false.new_zeros(len(pos), num_priors).scatter(1, mined.inds, mined.is_false)
+        others = torch.randint(objectness.shape[1], (len(pos), num_neg - true.shape[1]), device=pos.device)
+        # of those that the RPN believes in, only candidates were compared with the objects
+        is_other = objectness.gather(1, others).sigmoid() < self.train_cfg.false_positives['score_thr']
         inds = torch.cat([mined.inds.gather(1, pos), mined.inds.gather(1, true), others], dim=1)
-        weights = torch.cat([is_pos, is_true, ~is_false.gather(1, others)], dim=1).float()
+        weights = torch.cat([is_pos, is_true, is_other], dim=1).float()
         return inds, weights, mined.bboxes.gather(1, pos[..., None].expand(-1, -1, 4))
 
 

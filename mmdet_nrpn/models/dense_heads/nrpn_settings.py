@@ -5,6 +5,7 @@ from mmengine.config import ConfigDict
 
 FALSE_POSITIVES = dict(score_thr=0.3, iou_thr=0.3, max_num=1000)
 STOCK_KEYS = ('assigner', 'sampler', 'allowed_border', 'pos_weight', 'debug')
+NEUTRAL = dict(allowed_border=-1, pos_weight=-1)
 KEYS = (*STOCK_KEYS, 'false_positives', 'true_fraction')
 
 
@@ -23,11 +24,14 @@ def nrpn_settings(train_cfg: Optional[ConfigType]) -> Optional[ConfigDict]:
     """
     if train_cfg is None:
         return None
-    own = train_cfg.get('nrpn', {})
+    own = train_cfg.get('nrpn') or {}
     _check_keys(own, KEYS, 'train_cfg.rpn.nrpn')
     settings = ConfigDict({key: train_cfg[key] for key in STOCK_KEYS if key in train_cfg})
     settings.update(own)
     settings.assigns = 'assigner' in own
+    idle = [key for key, neutral in NEUTRAL.items() if own.get(key, neutral) != neutral]
+    if idle and not settings.assigns:
+        raise ValueError(f'train_cfg.rpn.nrpn: {idle} change nothing without train_cfg.rpn.nrpn.assigner')
     settings.sampler = _sampler(train_cfg.get('sampler', {}), own.get('sampler'), settings.assigns)
     settings.false_positives = _false_positives(own.get('false_positives', {}))
     settings.setdefault('true_fraction', 0.5)
@@ -43,18 +47,19 @@ def _check_keys(given: dict, known: tuple, where: str) -> None:
 
 
 def _sampler(rpns: dict, own: Optional[dict], assigns: bool) -> dict:
-    """The RPN's numbers, drawn at random, unless nRPN has a sampler of its own."""
-    if own is None:
-        shared = ('num', 'pos_fraction', 'neg_pos_ub', 'add_gt_as_proposals')
-        given = {key: rpns[key] for key in shared if key in rpns}
-        # RandomSampler's own default puts objects before the anchors
-        return {'type': 'RandomSampler', 'num': 256, 'pos_fraction': 0.5, 'add_gt_as_proposals': False, **given}
-    if not assigns and own.get('type') != 'RandomSampler':
+    """The RPN's numbers, drawn at random, with what nRPN's own sampler says laid over them."""
+    shared = ('num', 'pos_fraction', 'neg_pos_ub', 'add_gt_as_proposals')
+    given = {key: rpns[key] for key in shared if key in rpns}
+    # RandomSampler's own default puts objects before the anchors
+    usual = dict(type='RandomSampler', num=256, pos_fraction=0.5, add_gt_as_proposals=False)
+    sampler = {**usual, **given, **(own or {})}
+    bounded = own is not None and own.get('neg_pos_ub', -1) >= 0
+    if not assigns and (bounded or sampler['type'] != 'RandomSampler'):
         raise ValueError(
-            f'train_cfg.rpn.nrpn.sampler of type {own.get("type")} needs anchors that are assigned; write '
-            "train_cfg.rpn.nrpn.assigner as well, or type='RandomSampler'"
+            f'train_cfg.rpn.nrpn.sampler={dict(own)} draws from anchors that are assigned; write '
+            "train_cfg.rpn.nrpn.assigner as well, or dict(type='RandomSampler', num=..., pos_fraction=...)"
         )
-    return own
+    return sampler
 
 
 def _false_positives(given: dict) -> dict:

@@ -40,14 +40,14 @@ def test_losses_that_a_person_can_check(build_head, monkeypatch):
     gts = InstanceData(bboxes=torch.tensor([[0.0, 0, 32, 32]]), labels=torch.zeros(1).long())
     deltas = torch.zeros(4, 4)
     deltas[2] = torch.tensor([0.25, 0.0, 0.5, 0.0])  # a box to the right of anchor 2 and wider
-    # two random negatives, for the RPN's only true positive fills one of the two places for true ones
+    # two random negatives beside the two places for true positives, of which the RPN has only one
     monkeypatch.setattr(torch, 'randint', lambda high, size, device: torch.tensor([[3, 1]]))
     x = (torch.randn(1, 8, 1, 4),)
     losses, hardness = head.loss_and_hardness(x, rpn_outs(0.9, 0.8, 0.7, 0.1, deltas=deltas), [gts], [META])
     logits, preds = head.rpn_cls(x[0]).flatten(), head.rpn_reg(x[0]).view(4, 4).T
     assert losses['nrpn_false_positives'] == 2
     torch.testing.assert_close(hardness, logits.detach()[None])
-    # positive 1 and 2; negative the true positive 0 and random 3; random 1 is a false positive and does not count
+    # positive 1 and 2; negative the true positive 0 and random 3; random 1 is believed in and does not count
     terms = [-logits[1].sigmoid().log(), -logits[2].sigmoid().log()]
     terms += [-(1 - logits[i].sigmoid()).log() for i in (0, 3)]
     torch.testing.assert_close(sum(losses['loss_nrpn_cls']), 0.5 * sum(terms) / 4)
@@ -115,6 +115,37 @@ def test_overlap_loss_gets_the_overlap_of_anchor_and_mistake(build_head, monkeyp
     torch.testing.assert_close(losses[1], losses[0] + math.log(0.5) / 3)  # 1 positive, 2 random negatives
 
 
+def test_random_negatives_are_those_the_rpn_does_not_believe_in(build_head, monkeypatch):
+    """More false positives than candidates, as at the start of a training: no anchor is both right and wrong."""
+    head = four_anchors(build_head, own=dict(false_positives=dict(max_num=1)))
+    monkeypatch.setattr(torch, 'randint', lambda high, size, device: torch.tensor([[2, 3]]))
+    x = (torch.randn(1, 8, 1, 4),)
+    losses, _ = head.loss_and_hardness(x, rpn_outs(0.9, 0.8, 0.7, 0.1), [NO_OBJECTS], [META])
+    logits = head.rpn_cls(x[0]).flatten()
+    expected = (-logits[0].sigmoid().log() - (1 - logits[3].sigmoid()).log()) / 2
+    torch.testing.assert_close(sum(losses['loss_nrpn_cls']), expected)
+
+
+def test_losses_on_decoded_boxes_compare_boxes(build_head, monkeypatch):
+    monkeypatch.setattr(torch, 'randint', lambda high, size, device: torch.full(size, 3))
+    head = four_anchors(build_head, reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss', loss_weight=1.0))
+    torch.nn.init.zeros_(head.rpn_reg.weight)  # predicts the anchors themselves
+    torch.nn.init.zeros_(head.rpn_reg.bias)
+    deltas = torch.zeros(4, 4)
+    deltas[0, 2] = math.log(0.5)  # half as wide as the anchor: GIoU 1/2
+    losses, _ = head.loss_and_hardness(
+        (torch.randn(1, 8, 1, 4),), rpn_outs(0.9, 0.1, 0.1, 0.1, deltas=deltas), [NO_OBJECTS], [META]
+    )
+    torch.testing.assert_close(sum(losses['loss_nrpn_bbox']), torch.tensor(0.5 / 3))  # of 3 samples
+
+
+def test_anchors_may_be_box_objects(build_head):
+    generator = dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=[32], use_box_type=True)
+    head = build_head('NRPNHead', anchor_generator=generator)
+    losses, _ = head.loss_and_hardness((torch.randn(1, 8, 1, 4),), rpn_outs(0.9, 0.8, 0.7, 0.1), [NO_OBJECTS], [META])
+    assert losses['nrpn_false_positives'] == 3 and torch.isfinite(sum(losses['loss_nrpn_cls']))
+
+
 def test_without_regression_it_only_scores(build_head):
     head = four_anchors(build_head, regress=False)
     losses, _ = head.loss_and_hardness((torch.randn(1, 8, 1, 4),), rpn_outs(0.9, 0.8, 0.7, 0.1), [NO_OBJECTS], [META])
@@ -178,6 +209,13 @@ def test_settings_fall_back_to_the_rpns(build_head):
     assert head.train_cfg.false_positives == dict(score_thr=0.3, iou_thr=0.3, max_num=5)
 
 
+def test_a_sampler_may_be_given_in_part(build_head):
+    own = dict(sampler=dict(pos_fraction=0.25))
+    sampler = build_head(train_cfg=dict(nrpn=own)).nrpn_head.sampler
+    assert (type(sampler).__name__, sampler.num, sampler.pos_fraction) == ('RandomSampler', 64, 0.25)
+    assert build_head(train_cfg=dict(nrpn=None)).nrpn_head.sampler.pos_fraction == 0.5
+
+
 def test_a_sampler_that_leaves_objects_among_the_anchors_open_does_not_add_them(build_head, head_cfg):
     cfg = head_cfg()
     del cfg.train_cfg.sampler.add_gt_as_proposals  # RandomSampler's own default is True
@@ -201,6 +239,8 @@ def test_under_an_rpn_that_takes_all_anchors_it_draws_mmdetections_usual_numbers
         (dict(false_positives=dict(max_num=0)), 'max_num must be >= 1, got 0'),
         (dict(true_fraction=2), r'true_fraction must be in \[0, 1\], got 2'),
         (dict(sampler=dict(type='NRPNSampler', num=256, pos_fraction=0.5)), 'write train_cfg.rpn.nrpn.assigner'),
+        (dict(sampler=dict(num=256, neg_pos_ub=3)), 'write train_cfg.rpn.nrpn.assigner'),
+        (dict(pos_weight=2.0), r"\['pos_weight'\] change nothing without"),
     ],
 )
 def test_bad_settings_name_the_config_key(build_head, own, words):

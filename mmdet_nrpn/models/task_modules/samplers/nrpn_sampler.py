@@ -30,6 +30,8 @@ class NRPNSampler(RandomSampler):
             ``hard_fraction``. Outside an MMEngine training there is no warm-up. Defaults to 0.
         neg_pos_ub (int): At most so many negatives a positive; -1 for no bound. Defaults to -1.
         add_gt_as_proposals (bool): Must be False: hardness belongs to anchors, and objects are none.
+        hard_iou_thr (float, optional): A negative that overlaps an object by this IoU, in (0, 1], is not drawn as
+            hard. Defaults to None: all may be.
         context (nn.Module, optional): The head that builds the sampler; MMDetection passes it.
 
     Raises:
@@ -58,12 +60,15 @@ class NRPNSampler(RandomSampler):
         warmup: float = 0.0,
         neg_pos_ub: int = -1,
         add_gt_as_proposals: bool = False,
+        hard_iou_thr: Optional[float] = None,
         context: Optional[torch.nn.Module] = None,
     ) -> None:
         if not 0 <= hard_fraction <= 1:
             raise ValueError(f'NRPNSampler: hard_fraction must be in [0, 1], got hard_fraction={hard_fraction}')
         if int(pool_factor) != pool_factor or pool_factor < 1:
             raise ValueError(f'NRPNSampler: pool_factor must be an integer >= 1, got pool_factor={pool_factor}')
+        if hard_iou_thr is not None and not 0 < hard_iou_thr <= 1:
+            raise ValueError(f'NRPNSampler: hard_iou_thr must be in (0, 1] or None, got hard_iou_thr={hard_iou_thr}')
         if not 0 <= warmup <= 1:
             raise ValueError(f'NRPNSampler: warmup is a share of the training in [0, 1], got warmup={warmup}')
         if add_gt_as_proposals:
@@ -74,6 +79,7 @@ class NRPNSampler(RandomSampler):
         super().__init__(num, pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
         self.hard_fraction = hard_fraction
         self.pool_factor = int(pool_factor)
+        self.hard_iou_thr = hard_iou_thr
         self.warmup = warmup
         if context is not None and not getattr(context, 'hands_hardness', False):
             warnings.warn(
@@ -119,12 +125,20 @@ class NRPNSampler(RandomSampler):
         with record_function('nRPN: drawing'):
             is_free = assign_result.gt_inds == 0
             num_hard = int(self._hard_fraction_now() * num_expected)
-            hard_inds = self._draw_hard(hardness.float().masked_fill(~is_free, -torch.inf), num_hard)
+            may_be_hard = is_free if self.hard_iou_thr is None else is_free & self._is_far(assign_result)
+            hard_inds = self._draw_hard(hardness.float().masked_fill(~may_be_hard, -torch.inf), num_hard)
             is_free[hard_inds] = False
             random_inds = _draw(is_free, num_expected - len(hard_inds))
         assign_result.set_extra_property('hard_neg_inds', hard_inds)
         assign_result.set_extra_property('random_neg_inds', random_inds)
         return torch.cat([hard_inds, random_inds])
+
+    def _is_far(self, assign_result: AssignResult) -> Tensor:
+        if assign_result.max_overlaps is None:
+            raise ValueError(
+                'NRPNSampler: hard_iou_thr needs an assigner that compares overlaps; write hard_iou_thr=None'
+            )
+        return assign_result.max_overlaps < self.hard_iou_thr
 
     def _draw_hard(self, hardness: Tensor, num: int) -> Tensor:
         """Indices of ``num`` of the ``pool_factor * num`` hardest, fewer where fewer may be drawn as hard."""

@@ -11,10 +11,11 @@ from mmengine.structures import InstanceData
 from mmdet_nrpn import NRPNSampler
 
 
-def sample(sampler, gt_inds, hardness=None):
+def sample(sampler, gt_inds, hardness=None, overlaps='none'):
     gt_inds = torch.as_tensor(gt_inds)
     num, num_gts = len(gt_inds), max(int(gt_inds.max()), 0) if len(gt_inds) else 0
-    assigned = AssignResult(num_gts, gt_inds, torch.zeros(num), torch.zeros(num, dtype=torch.long))
+    overlaps = torch.zeros(num) if isinstance(overlaps, str) else overlaps
+    assigned = AssignResult(num_gts, gt_inds, overlaps, torch.zeros(num, dtype=torch.long))
     gts = InstanceData(bboxes=torch.zeros(num_gts, 4), labels=torch.zeros(num_gts, dtype=torch.long))
     return sampler.sample(assigned, InstanceData(priors=torch.zeros(num, 4)), gts, hardness=hardness)
 
@@ -67,6 +68,25 @@ def test_planted_hardest_are_drawn(dtype):
     hardness[planted] = torch.arange(1, 33, dtype=dtype)
     result = sample(NRPNSampler(64, 0.5, hard_fraction=0.5, pool_factor=1), torch.zeros(5000).long(), hardness)
     assert result.hard_neg_inds.sort().values.tolist() == planted.tolist()
+
+
+def test_negatives_near_objects_are_not_drawn_as_hard():
+    hardness, overlaps = torch.arange(100.0), torch.zeros(100)
+    overlaps[90:] = 0.1  # the ten hardest touch an object
+    overlaps[80:90] = 0.09
+    sampler = NRPNSampler(20, 0.5, hard_fraction=0.5, pool_factor=1, hard_iou_thr=0.1)
+    result = sample(sampler, torch.zeros(100).long(), hardness, overlaps)
+    assert sorted(result.hard_neg_inds.tolist()) == list(range(80, 90))
+    everything = NRPNSampler(200, 0.5, hard_fraction=0.5, hard_iou_thr=0.1)
+    # still negatives, drawn at random
+    assert set(range(90, 100)) <= set(sample(everything, torch.zeros(100).long(), hardness, overlaps).neg_inds.tolist())
+
+
+def test_an_assigner_without_overlaps_will_do_unless_they_are_asked_for():
+    zeros, hardness = torch.zeros(50).long(), torch.arange(50.0)
+    assert len(sample(NRPNSampler(8, 0.5), zeros, hardness, overlaps=None).neg_inds) == 8
+    with pytest.raises(ValueError, match='write hard_iou_thr=None'):
+        sample(NRPNSampler(8, 0.5, hard_iou_thr=0.1), zeros, hardness, overlaps=None)
 
 
 def test_hard_draws_are_spread_over_the_pool():
@@ -139,6 +159,8 @@ def test_the_hard_share_grows_over_the_warmup():
         (dict(hard_fraction=-0.1), 'hard_fraction=-0.1'),
         (dict(pool_factor=0), 'pool_factor=0'),
         (dict(pool_factor=1.5), 'pool_factor=1.5'),
+        (dict(hard_iou_thr=3), 'hard_iou_thr=3'),
+        (dict(hard_iou_thr=0), 'hard_iou_thr=0'),
         (dict(warmup=2), 'warmup=2'),
         (dict(add_gt_as_proposals=True), 'add_gt_as_proposals=False'),
     ],
