@@ -11,6 +11,7 @@ Further arguments go to tools/benchmark.py.
 
 import argparse
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -22,9 +23,10 @@ def write_config(name: str, row: dict, rows_file: Path, folder: Path) -> str:
     changes = dict(row)
     cfg = Config.fromfile(rows_file.parent / changes.pop('config'))
     cfg.merge_from_dict(changes)
-    path = folder / f'{name}.py'
-    cfg.dump(path)
-    return str(path)
+    # whole or not at all: another lab.py may be at work beside this one, with other seeds
+    part = folder / f'{name}.{os.getpid()}.py'
+    cfg.dump(part)
+    return str(part.replace(folder / f'{name}.py'))
 
 
 def main() -> None:
