@@ -9,3 +9,4 @@ model = dict(
     data_preprocessor=dict(_delete_=True, type='mmengine.BaseDataPreprocessor'),
     backbone=dict(_delete_=True, type='StoredBackbone'),
 )
+custom_hooks = [dict(type='FlushDenormals')]

@@ -3,6 +3,6 @@
 Not imported by ``import mmdet_nrpn``: ``custom_imports = dict(imports=['mmdet_nrpn', 'mmdet_nrpn.lab'], ...)``.
 """
 
-from .features import FeatureDataset, StoredBackbone, store_features
+from .features import FeatureDataset, FlushDenormals, StoredBackbone, store_features
 
-__all__ = ['FeatureDataset', 'StoredBackbone', 'store_features']
+__all__ = ['FeatureDataset', 'FlushDenormals', 'StoredBackbone', 'store_features']

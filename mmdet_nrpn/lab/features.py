@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import List, Tuple
 
 import numpy as np
 import torch
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import DATASETS, HOOKS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from rich.progress import track
@@ -95,9 +96,16 @@ class FeatureDataset(Dataset):
 class StoredBackbone(BaseModule):
     """Stands in the backbone's place and hands on stored features, a batch of each level, in float32."""
 
-    def __init__(self, init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
-        torch.set_flush_denormal(True)  # features of ReLU networks are full of them, and they are slow on CPUs
-
     def forward(self, inputs: List[List[Tensor]]) -> Tuple[Tensor, ...]:
         return tuple(torch.stack(level).float() for level in inputs)
+
+
+@HOOKS.register_module()
+class FlushDenormals(Hook):
+    """Lets the processor take the smallest numbers for 0: stored features are full of them, and they are slow.
+
+    It holds for the whole process, so it is set where a training or a test starts, not where a model is built.
+    """
+
+    def before_run(self, runner: object) -> None:
+        torch.set_flush_denormal(True)
