@@ -42,7 +42,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     configs = [write_config(name, row, args.rows, folder) for name, row in rows.items()]
     tool = Path(__file__).parents[1] / 'benchmark.py'
-    sys.argv = [str(tool), *configs, '--work-dir', str(args.work_dir), *others]
+    sys.argv = [os.path.relpath(tool), *configs, '--work-dir', str(args.work_dir), *others]
     runpy.run_path(str(tool), run_name='__main__')
 
 
