@@ -1,5 +1,4 @@
 import statistics
-import time
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -12,6 +11,7 @@ from mmengine.structures import InstanceData
 from ..models import NRPNSampler
 from ..models.dense_heads.nrpn_settings import FALSE_POSITIVES
 from ..models.utils import mine_candidates
+from .steps import now
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -45,11 +45,9 @@ def growth(device: str, rounds: int) -> Dict[str, Dict[int, float]]:
 def _median(job: Callable, device: str, rounds: int) -> float:
     times = []
     for _ in range(rounds + 1):
-        start = time.perf_counter()
+        start = now(torch.device(device))
         job()
-        if device == 'cuda':
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(now(torch.device(device)) - start)
     return statistics.median(times[1:])
 
 

@@ -14,6 +14,13 @@ from torch.profiler import ProfilerActivity, profile, record_function
 NUM_OBJECTS = 8  # a picture
 
 
+def now(device: torch.device) -> float:
+    """Seconds on a clock that only differences tell something of, once the device has done all it was given."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class TimedModel:
     """A config's model with its optimizer, whose steps and predictions are timed on made pictures.
 
@@ -37,9 +44,8 @@ class TimedModel:
         wrapper = dict(cfg.optim_wrapper, **(dict(type='AmpOptimWrapper') if amp else {}))
         self.optim = build_optim_wrapper(self.model, wrapper)
         heads = cfg.model.get('roi_head', {}).get('bbox_head', {})
-        self.num_classes = (heads[0] if isinstance(heads, list) else heads).get(
-            'num_classes', 2
-        )  # an RPN asks for none
+        head = heads[0] if isinstance(heads, list) else heads  # a cascade has several
+        self.num_classes = head.get('num_classes', 2)  # an RPN asks for none, and made labels start at 1
 
     def made_batch(self) -> dict:
         """Pictures of noise with random objects, ignored ones and masks: the same ones always."""
@@ -48,27 +54,22 @@ class TimedModel:
             self.batch, shapes, num_items=[NUM_OBJECTS] * self.batch, num_classes=self.num_classes, with_mask=True
         )
 
-    def _wait(self) -> float:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
     def step(self) -> float:
         """Seconds of one training step: data preprocessing, forward, backward and the optimizer's step."""
         self.model.train()
         data = self.made_batch()
-        start = self._wait()
+        start = now(self.device)
         self.model.train_step(data, self.optim)
-        return self._wait() - start
+        return now(self.device) - start
 
     @torch.no_grad()
     def predict(self) -> float:
         """Seconds of one prediction."""
         self.model.eval()
         data = self.made_batch()
-        start = self._wait()
+        start = now(self.device)
         self.model.test_step(data)
-        return self._wait() - start
+        return now(self.device) - start
 
     @torch.no_grad()
     def outputs(self) -> List[torch.Tensor]:
@@ -93,7 +94,7 @@ class TimedModel:
                 with record_function('nRPN: backward'):
                     self.model.parse_losses(ours)[0].backward(retain_graph=True)
             self.optim.update_params(self.model.parse_losses(losses)[0])
-            self._wait()
+            now(self.device)
         # on a GPU, launching the kernels may take longer than running them
         seconds = {e.key: max(e.cpu_time_total, e.device_time_total) / 1e6 for e in profiler.key_averages()}
         return {name: s for name, s in seconds.items() if name.startswith('nRPN') or name == 'the step'}
