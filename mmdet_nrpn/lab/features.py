@@ -64,6 +64,7 @@ class FeatureDataset(Dataset):
 
     Args:
         folders (list[str]): Folders that were written, such as one of the pictures and one of their mirror images.
+        keep_ignored (bool): Hand out ignored objects. False shows what ignoring them is worth. Defaults to True.
 
     Raises:
         FileNotFoundError: If a folder does not hold stored features, or they are not complete.
@@ -71,7 +72,8 @@ class FeatureDataset(Dataset):
 
     metainfo = dict(classes=('object',))
 
-    def __init__(self, folders: List[str]) -> None:
+    def __init__(self, folders: List[str], keep_ignored: bool = True) -> None:
+        self.keep_ignored = keep_ignored
         self.items, self.samples = [], []
         for folder in map(Path, folders):
             if not (folder / SAMPLES).exists():
@@ -89,6 +91,8 @@ class FeatureDataset(Dataset):
         stored = self.samples[idx]
         sample = DetDataSample(metainfo={k: tuple(v) if isinstance(v, list) else v for k, v in stored['meta'].items()})
         sample.gt_instances, sample.ignored_instances = _instances(stored['gt']), _instances(stored['ignored'])
+        if not self.keep_ignored:
+            sample.ignored_instances = sample.ignored_instances[:0]
         return dict(inputs=[torch.from_numpy(np.array(level[i])) for level in levels], data_samples=sample)
 
 

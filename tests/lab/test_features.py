@@ -51,6 +51,16 @@ def test_several_folders_are_one_after_the_other(stored):
     assert torch.equal(both[1]['inputs'][0], both[5]['inputs'][0])
 
 
+def test_ignored_objects_can_be_left_out(stored):
+    *_, folder = stored
+    samples = json.loads((folder / 'samples.json').read_text())
+    samples[0]['ignored'] = dict(bboxes=[[0, 0, 9, 9]], labels=[0])
+    (folder / 'samples.json').write_text(json.dumps(samples))
+    for keep, number in ((True, 1), (False, 0)):
+        ignored = FeatureDataset([folder], keep_ignored=keep)[0]['data_samples'].ignored_instances
+        assert len(ignored.bboxes) == len(ignored.labels) == number
+
+
 def test_features_that_are_not_complete_are_refused(stored):
     *_, folder = stored
     (folder / 'samples.json').unlink()  # written last

@@ -142,7 +142,20 @@ class NRPNHead(HardnessRPNHead):
             if name in losses:
                 losses[name] = [self.loss_weight * level for level in losses[name]]
         losses['rpn_false_positives'] = mined.is_false.sum(1).float().mean()
-        return {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}, objectness_logits(outs[0])
+        return {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}, self.hardness(*outs, priors)
+
+    def hardness(self, cls_scores: List[Tensor], bbox_preds: List[Optional[Tensor]], priors: Tensor) -> Tensor:
+        """How hard each anchor is: here nRPN's objectness of it. A subclass may see it otherwise.
+
+        Args:
+            cls_scores (list[Tensor]): This head's objectness, one (N, num_base_priors, H, W) a level.
+            bbox_preds (list[Tensor | None]): Its box deltas, one (N, num_base_priors * box_dim, H, W) a level.
+            priors (Tensor): Anchors, (num_priors, 4) in pixels of the input.
+
+        Returns:
+            Tensor: (N, num_priors) float32, detached; larger is harder, -inf is never drawn as hard.
+        """
+        return objectness_logits(cls_scores)
 
     def _loss_on_candidates(
         self,
