@@ -13,7 +13,7 @@ def test_of_overlapping_regions_only_the_hardest_is_hard(regress):
         in_channels=4,
         feat_channels=4,
         regress=regress,
-        anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[0.5, 1.0, 2.0], strides=[8, 16]),
+        anchor_generator=dict(type='AnchorGenerator', scales=[4, 4.4], ratios=[0.5, 1.0, 2.0], strides=[8, 16]),
         train_cfg=dict(
             assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3),
             sampler=dict(num=16, pos_fraction=0.5),
@@ -23,8 +23,8 @@ def test_of_overlapping_regions_only_the_hardest_is_hard(regress):
     head = MODELS.build(dict(type='RegionNRPNHead', **settings))
     assert isinstance(head, RegionNRPNHead)
     sizes = [(6, 5), (3, 3)]
-    scores = [torch.randn(2, 3, *size) for size in sizes]
-    deltas = [torch.randn(2, 12, *size) / 10 if regress else None for size in sizes]
+    scores = [torch.randn(2, 6, *size) for size in sizes]
+    deltas = [torch.randn(2, 24, *size) / 10 if regress else None for size in sizes]
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
     hardness = head.hardness(scores, deltas, priors)
     every = NRPNHead.hardness(head, scores, deltas, priors)
