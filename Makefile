@@ -2,22 +2,29 @@
 # make test: set up, lint and test
 # make:      what there is
 SHELL := /bin/bash
-VENV := .venv
+# onedl, or openmmlab: OpenMMLab's own packages, in an environment of their own
+STACK ?= onedl
+VENV := $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
 PYTHON ?= python3
 PY := $(VENV)/bin/python
-DEMO := work_dirs/demo
+DEMO := work_dirs/demo$(VENV:.venv%=%)
 READY := $(VENV)/.ready
+# mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
+ifeq ($(STACK),openmmlab)
+export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
+endif
 
 .PHONY: help setup demo test
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
 	@echo 'make demo    set up, draw the embedded data set, train the stock RPN and nRPN side by side, compare'
 	@echo 'make test    set up, lint, run all tests'
+	@echo '             STACK=openmmlab does either with mmdet 3.3, mmcv 2.1 and mmengine 0.10.7, in .venv-openmmlab'
 
 setup: $(READY)
 
-$(READY): requirements/onedl.txt .dev_scripts/setup_env.sh setup.cfg
-	PYTHON=$(PYTHON) .dev_scripts/setup_env.sh $(VENV)
+$(READY): requirements/common.txt requirements/$(STACK).txt .dev_scripts/setup_env.sh setup.cfg setup.py
+	PYTHON=$(PYTHON) .dev_scripts/setup_env.sh $(VENV) $(STACK)
 	@touch $@
 
 demo: $(READY)

@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
-# setup_env.sh ENV_DIR: a virtual environment with the pinned stack, MMCV's compiled ops and this package.
+# setup_env.sh ENV_DIR [STACK]: a virtual environment with the pinned stack (onedl, the default, or openmmlab), MMCV's
+# compiled ops and this package.
 # The compiled MMCV is kept in the user's cache, by torch and Python version: pip would cache it by its own version alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-env=${1:?usage: setup_env.sh ENV_DIR}
+env=${1:?usage: setup_env.sh ENV_DIR [onedl|openmmlab]}
+stack=${2:-onedl}
 torch=2.13.0
-mmcv=2.3.6
+case $stack in
+  onedl) mmcv=onedl-mmcv==2.3.6 ;;
+  openmmlab) mmcv=mmcv==2.1.0 ;;
+  *) echo "STACK=$stack is none; write onedl or openmmlab" >&2; exit 1 ;;
+esac
+mmcv_wheel=$(sed 's/-/_/; s/==/-/' <<<"$mmcv")-*.whl
 step() { printf '\n== %s\n' "$*"; }
 
 step "virtual environment $env"
@@ -18,22 +25,22 @@ pip() { python -m pip --disable-pip-version-check "$@"; }
 step "torch $torch (the largest download)"
 pip install torch==$torch
 # what MMCV's build and torch's extension builder need
-pip install setuptools==80.9.0 wheel==0.45.1 ninja packaging "$(grep '^numpy==' requirements/onedl.txt)"
+pip install setuptools==80.9.0 wheel==0.45.1 ninja packaging "$(grep '^numpy==' requirements/common.txt)"
 
 # MMCV builds its CUDA ops only where it sees a GPU
 tag=torch-$torch-$(python -c 'import sys, torch; print(sys.implementation.cache_tag, ("cpu", "cuda")[torch.cuda.is_available()], sep="-")')
 wheels=${XDG_CACHE_HOME:-$HOME/.cache}/mmdet_nrpn/$tag
-if ls "$wheels"/onedl_mmcv-$mmcv-*.whl >/dev/null 2>&1; then
-  step "MMCV $mmcv, compiled before: $wheels"
+if ls "$wheels"/$mmcv_wheel >/dev/null 2>&1; then
+  step "$mmcv, compiled before: $wheels"
 else
-  step "MMCV $mmcv: compiling its ops, 5 to 10 minutes on two cores"
+  step "$mmcv: compiling its ops, 5 to 10 minutes on two cores"
   mkdir -p "$wheels"
   build=$(mktemp -d "$wheels/build.XXXXXX")
   trap 'rm -rf "$build"; kill "$compiler" 2>/dev/null || true' EXIT
   # Without --no-build-isolation the build does not see torch and leaves the ops out, silently.
   # -g0 halves the time.
   MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(nproc)} CFLAGS='-g0 -O2' python -m pip --disable-pip-version-check \
-    wheel -v --no-build-isolation --no-deps --no-cache-dir -w "$build" onedl-mmcv==$mmcv >"$build/log" 2>&1 &
+    wheel -v --no-build-isolation --no-deps --no-cache-dir -w "$build" $mmcv >"$build/log" 2>&1 &
   compiler=$!
   while kill -0 $compiler 2>/dev/null; do
     sleep 5
@@ -50,10 +57,10 @@ else
   mv "$build"/*.whl "$wheels"
   echo
 fi
-pip install --no-deps "$wheels"/onedl_mmcv-$mmcv-*.whl
+pip install --no-deps "$wheels"/$mmcv_wheel
 
 step "the rest of the stack, and this package"
-pip install --no-deps -r requirements/onedl.txt
+pip install --no-deps -r requirements/$stack.txt
 pip install --no-deps --no-build-isolation -e .
 
 step "check"

@@ -1,0 +1,83 @@
+"""Somebody else's project: the wheel in an environment of its own, and a stock config with three lines more."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+# the three lines
+CONFIG = """
+_base_ = ['mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py']
+custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
+model = dict(
+    rpn_head=dict(type='HardNegativeRPNHead'),
+    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.25))),
+    backbone=dict(depth=18, base_channels=8, init_cfg=None),
+    neck=dict(in_channels=[8, 16, 32, 64]),
+    roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)),
+    test_cfg=dict(rcnn=dict(score_thr=0.0)),
+)
+data = dict(data_root='data/', metainfo=dict(classes=('box',)), ann_file='boxes.json', data_prefix=dict(img='pictures/'))
+train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+train_pipeline[2].scale = test_pipeline[1].scale = (128, 96)
+train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline, **data))
+val_dataloader = test_dataloader = dict(
+    num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline, **data)
+)
+val_evaluator = test_evaluator = dict(ann_file='data/boxes.json')
+train_cfg = dict(max_epochs=2)
+param_scheduler = [dict(type='ConstantLR', factor=1.0)]
+default_hooks = dict(logger=dict(interval=1))
+"""
+INFER = """
+import json
+from mmdet.apis import DetInferencer
+inferencer = DetInferencer('project.py', 'work/epoch_2.pth', device='cpu', show_progress=False)
+found = inferencer('data/pictures/0.png', pred_score_thr=0.0)['predictions'][0]
+print(json.dumps([len(found['bboxes']), len(found['scores']), len(found['masks'])]))
+"""
+
+
+def make_data(folder):
+    """Four pictures with a box each, in COCO's format."""
+    (folder / 'pictures').mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    coco = dict(images=[], annotations=[], categories=[dict(id=1, name='box')])
+    for i in range(4):
+        picture = rng.integers(0, 60, (96, 128, 3), dtype=np.uint8)
+        picture[20:60, 30 + i : 80 + i] = 250
+        Image.fromarray(picture).save(folder / 'pictures' / f'{i}.png')
+        coco['images'].append(dict(id=i, file_name=f'{i}.png', height=96, width=128))
+        corners = [30 + i, 20, 80 + i, 20, 80 + i, 60, 30 + i, 60]
+        coco['annotations'].append(
+            dict(id=i + 1, image_id=i, category_id=1, bbox=[30 + i, 20, 50, 40], area=2000, iscrowd=0,
+                 segmentation=[corners])
+        )  # fmt: skip
+    (folder / 'boxes.json').write_text(json.dumps(coco))
+
+
+def test_trains_tests_and_infers(wheel, make_environment, tmp_path):
+    environment = make_environment(wheel)
+    project = tmp_path / 'project'
+    make_data(project / 'data')
+    (project / 'project.py').write_text(CONFIG)
+    where = environment.run('-c', 'import mmdet_nrpn; print(mmdet_nrpn.__file__)', cwd=project)
+    assert where.stdout.startswith(str(environment.site)), where.stderr
+
+    tools = 'import runpy, sys, mmdet, pathlib; sys.argv = sys.argv[1:]; ' + (
+        'runpy.run_path(str(pathlib.Path(mmdet.__file__).parent / ".mim" / "tools" / sys.argv[0]), run_name="__main__")'
+    )
+    train = environment.run('-c', tools, 'train.py', 'project.py', '--work-dir', 'work', cwd=project)
+    assert train.returncode == 0, train.stderr[-3000:]
+    assert 'loss_nrpn_cls' in train.stdout and 'nrpn_false_positives' in train.stdout
+    test = environment.run('-c', tools, 'test.py', 'project.py', 'work/epoch_2.pth', '--work-dir', 'work', cwd=project)
+    assert test.returncode == 0, test.stderr[-3000:]
+    assert 'coco/segm_mAP' in test.stdout
+
+    infer = environment.run('-c', INFER, cwd=project)
+    assert infer.returncode == 0, infer.stderr[-3000:]
+    boxes, scores, masks = json.loads(infer.stdout.splitlines()[-1])
+    assert boxes == scores == masks > 0
