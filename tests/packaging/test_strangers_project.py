@@ -20,7 +20,8 @@ model = dict(
     roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)),
     test_cfg=dict(rcnn=dict(score_thr=0.0)),
 )
-data = dict(data_root='data/', metainfo=dict(classes=('box',)), ann_file='boxes.json', data_prefix=dict(img='pictures/'))
+meta, prefix = dict(classes=('box',)), dict(img='pictures/')
+data = dict(data_root='data/', metainfo=meta, ann_file='boxes.json', data_prefix=prefix)
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (128, 96)
 train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline, **data))

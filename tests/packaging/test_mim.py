@@ -1,0 +1,67 @@
+"""mim by a config's path and by its bare name. Which of the two mims finds a bare name where: docs/zoo.md."""
+
+import importlib.util
+import json
+
+import pytest
+
+CONFIG = 'rpn_r18-w16_fpn_demo_shapes.py'
+SHORT = [
+    '--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1', 'default_hooks.checkpoint.interval=2',
+]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec('mim') is None, reason='mim is not installed'),
+]
+
+
+def losses(work_dir):
+    (file,) = work_dir.glob('*/vis_data/scalars.json')
+    return [row['loss'] for row in map(json.loads, file.read_text().splitlines()) if 'loss' in row]
+
+
+def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shapes, tmp_path, request):
+    """onedl-mim finds bare names in an editable install, openmim in an installed wheel; a path always works."""
+    is_onedl = mmdet_package.startswith('onedl')
+    environment = make_environment(*(['-e', sources] if is_onedl else [request.getfixturevalue('wheel')]))
+    mim = ('-m', 'mim')
+    env = dict(SHAPES_ROOT=f'{shapes}/', TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1')
+
+    by_name = tmp_path / 'by_name'
+    command = [*mim, 'train', 'mmdet_nrpn', CONFIG, '--gpus', 0, '--work-dir', by_name, *SHORT]
+    done = environment.run(*command, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(losses(by_name)) == 2
+
+    config = (
+        (sources / 'configs' if is_onedl else environment.site / 'mmdet_nrpn' / '.mim' / 'configs') / 'nrpn' / CONFIG
+    )
+    checkpoint = ['--checkpoint', by_name / 'iter_2.pth']
+    command = [*mim, 'test', mmdet_package, config, *checkpoint, '--gpus', 0, '--work-dir', by_name]
+    done = environment.run(*command, **env)
+    assert done.returncode == 0 and 'proposal/AR@100' in done.stdout, done.stdout + done.stderr
+
+    searched = tmp_path / 'searched'
+    key = '--model.train_cfg.rpn.sampler.hard_fraction'
+    nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn_'))
+    command = [
+        *mim,
+        'gridsearch',
+        mmdet_package,
+        nrpn,
+        '--gpus',
+        0,
+        '--work-dir',
+        searched,
+        '--search-args',
+        f'{key} 0.25 0.5',
+    ]
+    done = environment.run(*command, *SHORT, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in searched.glob('*')) == [], done.stdout
+
+    done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
+    assert done.returncode == 0 and 'nrpn_r18-w16_fpn_demo_shapes' in done.stdout, done.stdout + done.stderr
