@@ -4,6 +4,7 @@ Importing this package registers everything in MMDetection's own registries, so 
 ``custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)``.
 """
 
+from .engine import StepSeedHook
 from .evaluation import ProposalMetric
 from .models import EfficientNetLite0, HardNegativeRPNHead, NRPNHead, NRPNSampler, OverlapLoss
 from .version import __version__
@@ -15,5 +16,6 @@ __all__ = [
     'NRPNSampler',
     'OverlapLoss',
     'ProposalMetric',
+    'StepSeedHook',
     '__version__',
 ]

@@ -9,9 +9,9 @@ from mmdet.registry import DATASETS, MODELS
 from mmdet.utils import register_all_modules
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
-from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 
+from ..utils import read_checkpoint
 from .runs import Run
 
 
@@ -44,8 +44,8 @@ def _check(run: Run) -> None:
     model = MODELS.build(cfg.model)
     if run.checkpoint is not None:
         _check_checkpoint(model, str(run.checkpoint))
-    elif cfg.get('load_from') is not None:
-        CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu')
+    elif '://' not in (cfg.get('load_from') or '://'):
+        read_checkpoint(cfg.load_from)
 
 
 def _check_types(node: object) -> None:
@@ -77,7 +77,7 @@ def _not_registered(name: str) -> str:
 
 def _check_checkpoint(model: torch.nn.Module, path: str) -> None:
     """Load the weights as MMDetection does, which renames those of an RPN inside a two-stage detector."""
-    weights = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    weights = read_checkpoint(path)
     weights = weights.get('state_dict', weights)
     try:
         missing, _ = model.load_state_dict(dict(weights), strict=False)

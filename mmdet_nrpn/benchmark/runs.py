@@ -12,6 +12,8 @@ from typing import List, Optional
 
 from mmengine.config import Config
 
+from ..utils import newest_whole_checkpoint
+
 MMDET_TOOL = 'import sys; from mmdet_nrpn.utils import run_mmdet_tool; run_mmdet_tool(sys.argv.pop(1))'
 
 
@@ -50,6 +52,7 @@ class Run:
         imports['imports'] = sorted({*imports['imports'], 'mmdet_nrpn'})
         cfg.custom_imports = imports
         cfg.randomness = dict(seed=self.seed)
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StepSeedHook')]  # resumed, it draws the same
         # measured once, after the training, so that an interruption anywhere leaves something to go on from
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
         cfg.test_evaluator = dict(type='ProposalMetric', out_file=str(self.folder / 'proposals.json'))
@@ -101,16 +104,17 @@ class Run:
             seed=self.seed,
             environment=environment,
         )
-        checkpoint, last = self.checkpoint, self.folder / 'last_checkpoint'
+        checkpoint = self.checkpoint
         if checkpoint is None:
             # only where there is something to go on from: to resume throws a config's load_from away
-            memory = self._mmdet('train.py', *(['--resume'] if last.exists() else []))
+            last = newest_whole_checkpoint(self.folder)
+            memory = self._mmdet('train.py', *(['--resume', str(last)] if last else []))
             times = self._logged('time')
             if times:
                 result['step_seconds'] = statistics.median(times)
                 result['seconds'] = result['step_seconds'] * self.num_steps()
             result['peak_memory_mib'] = max(self._logged('memory') or [memory])
-            checkpoint = last.read_text()
+            checkpoint = newest_whole_checkpoint(self.folder)
         self._mmdet('test.py', str(checkpoint))
         result['metrics'] = self.proposals()['metrics']
         # whole or not at all, also when killed while writing

@@ -13,10 +13,11 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.runner import load_state_dict
 from mmengine.utils import import_modules_from_strings
 
 from mmdet_nrpn.models.utils import false_positives
+from mmdet_nrpn.utils import newest_whole_checkpoint, read_checkpoint
 from mmdet_nrpn.visualization import plot_hard_negatives
 
 
@@ -70,7 +71,7 @@ def main() -> None:
     import_modules_from_strings(**cfg.custom_imports)
     init_default_scope('mmdet')
     model = MODELS.build(cfg.model).eval()
-    load_checkpoint(model, (args.run_dir / 'last_checkpoint').read_text(), map_location='cpu')
+    load_state_dict(model, read_checkpoint(newest_whole_checkpoint(args.run_dir))['state_dict'])
     if getattr(rpn_of(model), 'nrpn_head', None) is None:
         parser.error(f'the model of {args.run_dir} has no nRPN')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)

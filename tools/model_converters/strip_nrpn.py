@@ -9,52 +9,15 @@ as text is left out, for it names what is not there any more.
 
 import argparse
 import hashlib
-import pickle
 import sys
 from pathlib import Path
 
 import torch
 
+from mmdet_nrpn.utils import read_checkpoint
+
 NRPN = 'nrpn_head.'
 KEPT_META = ('epoch', 'iter', 'seed', 'time', 'mmengine_version', 'dataset_meta')
-
-
-class Inert:
-    """Stands for whatever else a checkpoint holds, so that reading it executes nothing."""
-
-    def __init__(self, *args) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-# What MMEngine's log history is pickled with; only the history is lost.
-STAND_INS = [
-    (Inert, name)
-    for name in (
-        'builtins.getattr',
-        'mmengine.logging.history_buffer.HistoryBuffer',
-        'numpy.dtype',
-        'numpy.ndarray',
-        *(f'numpy.{core}.multiarray.{name}' for core in ('core', '_core') for name in ('_reconstruct', 'scalar')),
-    )
-]
-
-
-def read(path: Path) -> dict:
-    """Load a checkpoint with ``weights_only``.
-
-    Raises:
-        ValueError: If it holds anything but weights and what MMEngine writes, or is damaged.
-    """
-    try:
-        with torch.serialization.safe_globals(STAND_INS):
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        lines = str(error).strip().splitlines()
-        reason = next((line.strip() for line in lines if 'GLOBAL' in line), (lines or [type(error).__name__])[0])
-        raise ValueError(f'{path} cannot be read as a checkpoint of weights alone: {reason}') from error
 
 
 def strip(checkpoint: dict, name: str) -> dict:
@@ -107,7 +70,7 @@ def main() -> None:
     if not args.checkpoint.is_file():
         parser.error(f'{args.checkpoint} is not there')
     try:
-        stripped = strip(read(args.checkpoint), str(args.checkpoint))
+        stripped = strip(read_checkpoint(args.checkpoint), str(args.checkpoint))
     except ValueError as error:
         sys.exit(str(error))
     path = publish(stripped, args.out_dir, args.checkpoint.stem)

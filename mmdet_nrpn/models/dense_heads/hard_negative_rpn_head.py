@@ -6,6 +6,7 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.utils import ConfigType, InstanceList, OptConfigType
+from mmengine.logging import print_log
 from torch import Tensor
 
 from ..task_modules import NRPNSampler
@@ -99,10 +100,16 @@ class HardNegativeRPNHead(HardnessRPNHead):
                 nrpn_head.init_weights()
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
-        """Built for inference, the head has no nRPN: leave a training checkpoint's out, also when strict."""
+        """Built for inference, the head has no nRPN: leave a training checkpoint's out, also when strict. In training,
+        a checkpoint of a stock model has none: keep the fresh one, and say so.
+        """
+        given = [key for key in state_dict if key.startswith(f'{prefix}nrpn_head.')]
         if self.nrpn_head is None:
-            for key in [key for key in state_dict if key.startswith(f'{prefix}nrpn_head.')]:
+            for key in given:
                 state_dict.pop(key)
+        elif not given:
+            print_log('The checkpoint holds no nRPN: it starts afresh', logger='current')
+            state_dict.update(self.nrpn_head.state_dict(prefix=f'{prefix}nrpn_head.'))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def forward_with_nrpn(self, x: Tuple[Tensor]) -> Tuple[tuple, Tuple[Tensor]]:

@@ -158,7 +158,7 @@ class NRPNSampler(RandomSampler):
             return self.hard_fraction
         hub = MessageHub.get_current_instance()
         max_iters = hub.get_info('max_iters', None)
-        if max_iters is None:
+        if not max_iters:
             return self.hard_fraction
         progress = hub.get_info('iter', 0) / max_iters
         return self.hard_fraction * min(progress / self.warmup, 1.0)

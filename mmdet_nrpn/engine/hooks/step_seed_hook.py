@@ -1,0 +1,36 @@
+from typing import Optional
+
+import numpy as np
+from mmdet.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner, set_random_seed
+
+MODEL, DATA = 0, 1
+
+
+@HOOKS.register_module()
+class StepSeedHook(Hook):
+    """Seeds every training step from the run's seed, the step and the process, so that a resumed training draws what
+    an uninterrupted one would have drawn (ours). MMEngine keeps no state of random numbers in its checkpoints.
+
+    What the model draws repeats always. Whether random steps of the data pipeline do is up to MMEngine: OneDL's moves
+    on to the next data without loading what was passed over, so they repeat if they run in the training process
+    (``num_workers=0``); OpenMMLab's loads it all again, so they repeat if they run in workers (``num_workers`` of at
+    least 1).
+    """
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        _seed(runner, runner.iter, DATA)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+        _seed(runner, runner.iter, MODEL)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
+    ) -> None:
+        _seed(runner, runner.iter + 1, DATA)
+
+
+def _seed(runner: Runner, step: int, purpose: int) -> None:
+    set_random_seed(int(np.random.SeedSequence((runner.seed, step, get_rank(), purpose)).generate_state(1)[0]))

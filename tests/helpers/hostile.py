@@ -1,0 +1,117 @@
+"""Batches that break detectors, by seed; also for processes that are no tests."""
+
+import copy
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+
+STRIDES = (4, 8)
+CHANNELS = 8
+SIZES = ((32, 32), (64, 64), (32, 256), (256, 32), (4, 4), (8, 64))
+OBJECTS = ('none', 'some', 'thousands', 'flat', 'outside', 'everywhere', 'tiny')
+NUM = dict(none=0, some=3, thousands=1000, flat=4, outside=5, everywhere=1, tiny=6)
+
+HEAD = dict(
+    type='HardNegativeRPNHead',
+    in_channels=CHANNELS,
+    feat_channels=CHANNELS,
+    anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[0.5, 1.0, 2.0], strides=list(STRIDES)),
+    bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[1.0] * 4),
+    loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+    loss_bbox=dict(type='L1Loss', loss_weight=1.0),
+    train_cfg=dict(
+        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, ignore_iof_thr=-1),
+        sampler=dict(type='NRPNSampler', num=64, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
+        allowed_border=-1,
+        pos_weight=-1,
+        debug=False,
+    ),
+    test_cfg=dict(nms_pre=200, max_per_img=100, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
+)
+# how a head may be set up; each is met by every kind of batch
+VARIANTS = dict(
+    default={},
+    all_false={'train_cfg.nrpn': dict(false_positives=dict(score_thr=0.0))},
+    none_false={'train_cfg.nrpn': dict(false_positives=dict(score_thr=1.0))},
+    many_asked={'train_cfg.sampler.num': 100_000, 'train_cfg.sampler.hard_fraction': 1.0},
+    assigner={
+        'train_cfg.nrpn': dict(assigner=HEAD['train_cfg']['assigner']),
+        'nrpn_head': dict(type='NRPNHead', shared_conv=False),
+    },
+    overlap={'loss_cls': dict(type='OverlapLoss', use_sigmoid=True), 'train_cfg.sampler.neg_pos_ub': 3},
+    one_anchor={
+        'anchor_generator': dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=list(STRIDES)),
+        'train_cfg.sampler.pool_factor': 1,
+    },
+    inside={'train_cfg.allowed_border': 0},
+    own_objectness={'hardness': 'rpn'},
+    attached={'nrpn_head': dict(type='NRPNHead', detach_features=False, regress=False)},
+)
+
+
+def head_cfg(variant):
+    cfg = ConfigDict(copy.deepcopy(HEAD))
+    for key, value in VARIANTS[variant].items():
+        *path, last = key.split('.')
+        node = cfg
+        for name in path:
+            node = node[name]
+        node[last] = copy.deepcopy(value)
+    return cfg
+
+
+def build_head(variant='default', seed=0):
+    torch.manual_seed(seed)
+    head = MODELS.build(head_cfg(variant))
+    head.init_weights()
+    return head
+
+
+def _boxes(kind, height, width, rng):
+    num = NUM[kind]
+    xy, wh = rng.uniform(0, 1, (num, 2)) * (width, height), rng.uniform(0.05, 0.6, (num, 2)) * (width, height)
+    if kind == 'flat':
+        wh[:, rng.integers(2)] = 0
+    elif kind == 'outside':
+        xy += (2 * width, 2 * height)
+    elif kind == 'everywhere':
+        xy, wh = np.zeros((1, 2)), np.array([[width, height]])
+    elif kind == 'tiny':
+        wh = np.full((num, 2), 1e-3)
+    boxes = torch.from_numpy(np.concatenate([xy, xy + wh], axis=1).astype(np.float32))
+    return InstanceData(bboxes=boxes, labels=torch.zeros(num, dtype=torch.long))
+
+
+def batch(seed):
+    """Features and samples of one to three pictures, padded to one size.
+
+    Returns:
+        tuple: Features of each level, the samples, and the kinds of objects and ignored objects in them.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = SIZES[rng.integers(len(SIZES))]
+    samples, kinds = [], []
+    for _ in range(rng.integers(1, 4)):
+        # the picture's own size; what is left of the batch's is padding
+        h, w = (max(4, int(side * rng.choice([0.5, 0.75, 1.0]))) for side in (height, width))
+        kind, ignored = rng.choice(OBJECTS), rng.choice(OBJECTS) if rng.random() < 0.4 else 'none'
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(h, w), pad_shape=(height, width), batch_input_shape=(height, width), ori_shape=(h, w),
+                scale_factor=(1.0, 1.0),
+            )
+        )  # fmt: skip
+        sample.gt_instances = _boxes(kind, h, w, rng)
+        sample.ignored_instances = _boxes(ignored, h, w, rng)
+        samples.append(sample)
+        kinds.append((str(kind), str(ignored)))
+    scale = float(rng.choice([0.0, 1.0, 30.0]))  # 0: every anchor is as hard as any other
+    noise = torch.Generator().manual_seed(int(seed))
+    features = tuple(
+        scale * torch.randn(len(samples), CHANNELS, -(-height // s), -(-width // s), generator=noise) for s in STRIDES
+    )
+    return features, samples, kinds

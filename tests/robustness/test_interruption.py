@@ -1,0 +1,79 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+
+pytestmark = pytest.mark.slow
+STEPS = 10
+# how MMEngine moves on to the next data, and with it where random steps of a pipeline repeat: see StepSeedHook
+WORKERS = 0 if hasattr(_InfiniteDataloaderIterator, 'skip_iter') else 1
+OPTIONS = [
+    '--cfg-options', f'train_cfg.max_iters={STEPS}', f'train_cfg.val_interval={STEPS}',
+    'train_dataloader.batch_size=2', f'train_dataloader.num_workers={WORKERS}',
+    f'train_dataloader.persistent_workers={WORKERS > 0}', 'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=1',
+    'default_hooks.checkpoint.max_keep_ckpts=3', 'randomness.seed=3', 'randomness.deterministic=True',
+]  # fmt: skip
+
+
+@pytest.fixture
+def start(repo, shapes, tmp_path):
+    def run(name, work_dir, *args):
+        config = tmp_path / 'config.py'
+        base = repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py'
+        config.write_text(f"_base_ = ['{base}']\ncustom_hooks = [dict(type='StepSeedHook')]\n")
+        return subprocess.Popen(
+            [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, *args, *OPTIONS],
+            cwd=repo,
+            env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    return run
+
+
+def kill(process):
+    os.killpg(process.pid, signal.SIGKILL)  # its data loaders as well
+    process.communicate()
+
+
+def weights(work_dir):
+    return torch.load(work_dir / f'iter_{STEPS}.pth', map_location='cpu', weights_only=False)['state_dict']
+
+
+@pytest.mark.parametrize('name', ['rpn', 'nrpn-overlap'])
+def test_killed_and_resumed_it_ends_where_it_would_have(start, tmp_path, name):
+    straight = start(name, tmp_path / 'straight')
+    printed = straight.communicate(timeout=300)[0]
+    assert straight.returncode == 0, printed
+
+    killed = tmp_path / 'killed'
+    process = start(name, killed)
+    at = random.Random(name).randint(2, STEPS - 3)
+    deadline = time.monotonic() + 200
+    while not (killed / f'iter_{at}.pth').exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    kill(process)
+    assert not (killed / f'iter_{STEPS}.pth').exists()
+    # and as a full disk would leave it
+    newest = max(killed.glob('*.pth'), key=lambda path: int(path.stem.split('_')[1]))
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+
+    resumed = start(name, killed, '--resume')
+    printed = resumed.communicate(timeout=300)[0]
+    assert resumed.returncode == 0, printed
+    assert f'{newest} was not written to its end' in printed
+    assert f'iter_{int(newest.stem.split("_")[1]) - 1}.pth' in printed
+    expected = weights(tmp_path / 'straight')
+    for key, value in weights(killed).items():
+        assert torch.equal(value, expected[key]), key
