@@ -7,12 +7,10 @@ import time
 
 import pytest
 import torch
-from mmengine.runner.loops import _InfiniteDataloaderIterator
+from stack import REPEATING_WORKERS as WORKERS
 
 pytestmark = pytest.mark.slow
 STEPS = 10
-# how MMEngine moves on to the next data, and with it where random steps of a pipeline repeat: see StepSeedHook
-WORKERS = 0 if hasattr(_InfiniteDataloaderIterator, 'skip_iter') else 1
 OPTIONS = [
     '--cfg-options', f'train_cfg.max_iters={STEPS}', f'train_cfg.val_interval={STEPS}',
     'train_dataloader.batch_size=2', f'train_dataloader.num_workers={WORKERS}',

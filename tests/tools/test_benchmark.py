@@ -4,13 +4,15 @@ import sys
 import time
 
 import pytest
+import torch
+from stack import REPEATING_WORKERS
 
 pytestmark = pytest.mark.slow
 
 CONFIG = """
 _base_ = ['{base}']
 train_cfg = dict(max_iters={iters}, val_interval={iters})
-train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+train_dataloader = dict(batch_size=2, num_workers={workers}, persistent_workers={workers} > 0)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = dict(num_workers=0, persistent_workers=False)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
@@ -26,7 +28,7 @@ def command(repo, shapes, tmp_path):
         for name in ('rpn', 'nrpn-overlap'):
             base = repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py'
             configs.append(tmp_path / f'{name}.py')
-            configs[-1].write_text(CONFIG.format(base=base, iters=iters))
+            configs[-1].write_text(CONFIG.format(base=base, iters=iters, workers=REPEATING_WORKERS))
         return ['tools/benchmark.py', *configs, '--work-dir', tmp_path / 'work', '--seeds', 0]
 
     return make
@@ -45,7 +47,8 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, shapes, command,
 
 
 def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
-    args, folder = command(12), tmp_path / 'work' / 'rpn' / 'seed0'
+    tool, _, ours, *options = command(12)
+    args, folder = [tool, ours, *options], tmp_path / 'work' / 'nrpn-overlap' / 'seed0'
     process = subprocess.Popen(
         [sys.executable, *map(str, args)],
         cwd=repo,
@@ -69,6 +72,14 @@ def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert 'resumed epoch' in done.stdout or 'resumed from' in done.stdout.lower()
     assert (folder / 'result.json').exists()
+
+    done = run_tool(tool, ours, '--work-dir', tmp_path / 'straight', '--seeds', 0, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0, done.stderr
+    ended, straight = (
+        torch.load(work / 'nrpn-overlap' / 'seed0' / 'iter_12.pth', weights_only=False)['state_dict']
+        for work in (tmp_path / 'work', tmp_path / 'straight')
+    )
+    assert all(torch.equal(ended[key], value) for key, value in straight.items())
 
 
 def test_a_failing_run_does_not_take_the_others_down(run_tool, shapes, command, tmp_path):
