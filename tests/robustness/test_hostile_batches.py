@@ -73,12 +73,17 @@ def test_losses_and_gradients_stay_finite(variant, monkeypatch):
 
 
 def _record_negatives(head, monkeypatch):
-    """Of each call of the sampler: negatives drawn, asked for, available."""
-    calls, sample_neg = [], head.sampler._sample_neg
+    """Of each call of the sampler: negatives drawn, asked for, available; and the same of the hard ones."""
+    calls, sampler, sample_neg = [], head.sampler, head.sampler._sample_neg
 
-    def record(assign_result, num_expected, **kwargs):
-        drawn = sample_neg(assign_result, num_expected, **kwargs)
-        calls.append((len(drawn), num_expected, int((assign_result.gt_inds == 0).sum())))
+    def record(assign_result, num_expected, hardness, **kwargs):
+        drawn = sample_neg(assign_result, num_expected, hardness=hardness, **kwargs)
+        is_free = assign_result.gt_inds == 0
+        calls.append((len(drawn), num_expected, int(is_free.sum())))
+        may_be_hard = is_free & ~hardness.isnan() & (hardness > -torch.inf)
+        hard = assign_result.get_extra_property('hard_neg_inds')
+        assert may_be_hard[hard].all()
+        calls.append((len(hard), int(sampler.hard_fraction * num_expected), int(may_be_hard.sum())))
         return drawn
 
     monkeypatch.setattr(head.sampler, '_sample_neg', record)
