@@ -5,5 +5,5 @@ model = dict(
         type='HardNegativeRPNHead',
         loss_cls=dict(_delete_=True, type='OverlapLoss', use_sigmoid=True),
     ),
-    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.25, warmup=0.5))),
+    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.5, warmup=0.5))),
 )

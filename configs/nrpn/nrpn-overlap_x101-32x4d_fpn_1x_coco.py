@@ -5,7 +5,7 @@ model = dict(
         type='HardNegativeRPNHead',
         loss_cls=dict(_delete_=True, type='OverlapLoss', use_sigmoid=True),
     ),
-    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.25, warmup=0.5))),
+    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.5, warmup=0.5))),
 )
 val_evaluator = dict(_delete_=True, type='ProposalMetric')
 test_evaluator = val_evaluator

@@ -14,7 +14,7 @@ from .runs import Run
 COLUMNS = (
     ('AR@10', 'AR@10'),
     ('AR@100', 'AR@100'),
-    ('AR@300', 'AR@300'),
+    ('AR@1000', 'AR@1000'),
     ('AR_s@100', 'AR small'),
     ('AR_m@100', 'medium'),
     ('AR_l@100', 'large'),

@@ -7,7 +7,7 @@ from scipy import stats
 from mmdet_nrpn.benchmark import Run, report
 from mmdet_nrpn.benchmark.report import paired_difference, summarise
 
-KEYS = ('AR@10', 'AR@100', 'AR@300', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
+KEYS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
 
 
 @pytest.fixture
