@@ -41,7 +41,8 @@ def test_builds_trains_a_step_and_predicts(path):
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     has_nrpn = path.stem.startswith('nrpn')
     assert ('loss_nrpn_cls' in logged) is has_nrpn
-    assert ('rpn_hard_neg_score' in logged) is (has_nrpn or 'ohem' in path.stem)
+    draws_hard = has_nrpn and 'focal' not in path.stem or 'ohem' in path.stem
+    assert ('rpn_hard_neg_score' in logged) is draws_hard
     model.eval()
     with torch.no_grad():
         (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
@@ -55,7 +56,8 @@ def test_does_what_its_name_says(path):
     method, *rest = path.stem.split('_')
     head, sampler = cfg.model.rpn_head, cfg.model.train_cfg.rpn.sampler
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
-    assert (sampler.type == 'NRPNSampler') is (method.startswith('nrpn') or 'ohem' in method)
+    assert (sampler.type == 'NRPNSampler') is (method.startswith('nrpn') and 'focal' not in method or 'ohem' in method)
+    assert ('hardness_weight' in head) is (method == 'nrpn-focal')
     peers = ('rpn', 'faster-rcnn', 'rpn-focal', 'rpn-iou-balanced')
     assert (head.type == 'RPNHead') is (method in peers)
     data = cfg.train_dataloader.dataset

@@ -49,6 +49,11 @@ VARIANTS = dict(
     },
     inside={'train_cfg.allowed_border': 0},
     own_objectness={'hardness': 'rpn'},
+    weighted={
+        'hardness_weight': 4.0,
+        'loss_cls': dict(type='FocalLoss', use_sigmoid=True, loss_weight=1.0),
+        'train_cfg.sampler': dict(type='PseudoSampler'),
+    },
     attached={'nrpn_head': dict(type='NRPNHead', detach_features=False, regress=False)},
 )
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-STEPS = 200  # of each of the ten variants, seeds 0 to 199: 2000 steps in all
+from mmdet_nrpn import NRPNSampler
+
+STEPS = 200  # of each of the eleven variants, seeds 0 to 199: 2200 steps in all
 
 
 def hostile_hardness(hardness, step):
@@ -62,7 +64,8 @@ def test_losses_and_gradients_stay_finite(variant, monkeypatch):
             assert torch.isfinite(total), where
             for name, parameter in head.named_parameters():
                 assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), f'{name}, {where}'
-            check_counts(head)
+            if isinstance(head.sampler, NRPNSampler):
+                check_counts(head)
             assert all(drawn == min(asked, available) for drawn, asked, available in expected), where
             torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
             optimizer.step()
@@ -74,7 +77,8 @@ def test_losses_and_gradients_stay_finite(variant, monkeypatch):
 
 def _record_negatives(head, monkeypatch):
     """Of each call of the sampler: negatives drawn, asked for, available; and the same of the hard ones."""
-    calls, sampler, sample_neg = [], head.sampler, head.sampler._sample_neg
+    calls, sampler = [], head.sampler
+    sample_neg = getattr(sampler, '_sample_neg', None)
 
     def record(assign_result, num_expected, hardness, **kwargs):
         drawn = sample_neg(assign_result, num_expected, hardness=hardness, **kwargs)
@@ -86,7 +90,8 @@ def _record_negatives(head, monkeypatch):
         calls.append((len(hard), int(sampler.hard_fraction * num_expected), int(may_be_hard.sum())))
         return drawn
 
-    monkeypatch.setattr(head.sampler, '_sample_neg', record)
+    if isinstance(head.sampler, NRPNSampler):
+        monkeypatch.setattr(head.sampler, '_sample_neg', record)
     return calls
 
 

@@ -31,10 +31,14 @@ class HardNegativeRPNHead(HardnessRPNHead):
             without one. It is built for training only. Defaults to ``dict(type='NRPNHead')``.
         hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness, which is online hard example mining and
             needs and builds no nRPN. Defaults to 'nrpn'.
+        hardness_weight (float): A negative weighs ``1 + hardness_weight * sigmoid(hardness)`` in the classification
+            loss (ours), at least 0. It is for losses on all anchors, such as focal loss with a ``PseudoSampler``,
+            where nothing is drawn. Defaults to 0: all weigh the same.
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
-        ValueError: For an unknown ``hardness``, softmax objectness, or an ``NRPNSampler`` without an nRPN to ask.
+        ValueError: For an unknown ``hardness``, a negative ``hardness_weight``, softmax objectness, or an
+            ``NRPNSampler`` without an nRPN to ask.
 
     Note:
         Logged beside the losses: ``nrpn_false_positives`` (a picture), and the RPN's mean objectness of the
@@ -47,17 +51,22 @@ class HardNegativeRPNHead(HardnessRPNHead):
         in_channels: int,
         nrpn_head: OptConfigType = dict(type='NRPNHead'),  # noqa: B006 (read only)
         hardness: str = 'nrpn',
+        hardness_weight: float = 0.0,
         **kwargs,
     ) -> None:
         if hardness not in HARDNESS:
             raise ValueError(f'HardNegativeRPNHead: hardness must be one of {HARDNESS}, got hardness={hardness!r}')
+        if hardness_weight < 0:
+            raise ValueError(
+                f'HardNegativeRPNHead: hardness_weight must be >= 0, got hardness_weight={hardness_weight}'
+            )
         super().__init__(in_channels, **kwargs)
         if not self.use_sigmoid_cls:
             raise ValueError(
                 'HardNegativeRPNHead: loss_cls needs one logit an anchor, and AnchorHead reads that from the config; '
                 f"write loss_cls=dict(type='{type(self.loss_cls).__name__}', use_sigmoid=True)"
             )
-        self.hardness = hardness
+        self.hardness, self.hardness_weight = hardness, hardness_weight
         self.nrpn_head = None
         if self.train_cfg and nrpn_head is not None and hardness == 'nrpn':
             self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
@@ -83,10 +92,12 @@ class HardNegativeRPNHead(HardnessRPNHead):
                 "HardNegativeRPNHead: NRPNSampler has nobody to ask for hardness='nrpn' with nrpn_head=None; "
                 "write nrpn_head=dict(type='NRPNHead'), hardness='rpn', or a stock sampler"
             )
-        if not draws_hard and (self.hardness == 'rpn' or self.nrpn_head is not None):
+        idle = not draws_hard and not self.hardness_weight
+        if idle and (self.hardness == 'rpn' or self.nrpn_head is not None):
             warnings.warn(
                 f'HardNegativeRPNHead: {type(self.sampler).__name__} draws no hard negatives, so hardness='
-                f"{self.hardness!r} changes nothing; write train_cfg.rpn.sampler=dict(type='NRPNSampler')",
+                f"{self.hardness!r} changes nothing; write train_cfg.rpn.sampler=dict(type='NRPNSampler'), or "
+                'hardness_weight=4.0 with a loss on all anchors',
                 stacklevel=2,
             )
 

@@ -24,6 +24,8 @@ class HardnessRPNHead(RPNHead):
 
     # NRPNSampler looks for this to tell a head that hands it hardness from one that does not.
     hands_hardness = True
+    # A negative weighs 1 + hardness_weight * sigmoid(hardness) in the classification loss.
+    hardness_weight = 0.0
     # An anchor that lies on an ignored object by this share of its own area is not drawn as hard.
     ignored_iof_thr = 0.3
 
@@ -36,11 +38,11 @@ class HardnessRPNHead(RPNHead):
         batch_gt_instances_ignore: OptInstanceList = None,
         hardness: Optional[Tensor] = None,
     ) -> dict:
-        """``RPNHead``'s losses, on negatives drawn by hardness.
+        """``RPNHead``'s losses, on negatives drawn or weighed by hardness.
 
         Args:
-            hardness (Tensor, optional): (N, num_priors), larger is harder. None draws at random. The other arguments
-                are ``RPNHead``'s.
+            hardness (Tensor, optional): (N, num_priors), a logit, larger is harder. None draws at random. The other
+                arguments are ``RPNHead``'s.
 
         Returns:
             dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``. If negatives were drawn by hardness also this head's mean
@@ -48,10 +50,13 @@ class HardnessRPNHead(RPNHead):
             there are none.
         """
         inputs = (cls_scores, bbox_preds, batch_gt_instances)
-        if hardness is None or not isinstance(self.sampler, NRPNSampler):
+        draws = isinstance(self.sampler, NRPNSampler)
+        if hardness is None or not (draws or self.hardness_weight):
             return super().loss_by_feat(*inputs, batch_img_metas, batch_gt_instances_ignore)
         batch_img_metas = [dict(meta, hardness=h) for meta, h in zip(batch_img_metas, hardness)]
         losses = super().loss_by_feat(*inputs, batch_img_metas, batch_gt_instances_ignore)
+        if not draws:
+            return losses
         logits, results = objectness_logits(cls_scores), self._raw_positive_infos['sampling_results']
         losses['rpn_hard_neg_score'] = _mean_score(logits, [result.hard_negatives for result in results])
         losses['rpn_random_neg_score'] = _mean_score(logits, [result.random_negatives for result in results])
@@ -84,9 +89,9 @@ class HardnessRPNHead(RPNHead):
             border = self.train_cfg['allowed_border']
             inside_flags = anchor_inside_flags(flat_anchors, valid_flags, img_meta['img_shape'][:2], border)
             inside_inds = inside_flags.nonzero().squeeze(1)
-            hardness = self._hardness_of_negatives(img_meta['hardness'], flat_anchors, gt_instances_ignore)
+            all_hardness = self._hardness_of_negatives(img_meta['hardness'], flat_anchors, gt_instances_ignore)
             gt_instances = InstanceData(
-                metainfo=dict(hardness=hardness[inside_inds]),
+                metainfo=dict(hardness=all_hardness[inside_inds]),
                 bboxes=gt_instances.bboxes,
                 labels=gt_instances.labels,
             )
@@ -94,7 +99,11 @@ class HardnessRPNHead(RPNHead):
             flat_anchors, valid_flags, gt_instances, img_meta, gt_instances_ignore, unmap_outputs
         )
         result = targets[-1]
-        if 'hardness' in img_meta:
+        if 'hardness' in img_meta and self.hardness_weight:
+            labels, label_weights, *others = targets
+            weights = 1 + self.hardness_weight * all_hardness.nan_to_num(nan=-torch.inf).sigmoid()
+            targets = labels, torch.where(labels == self.num_classes, label_weights * weights, label_weights), *others
+        if hasattr(result, 'hard_neg_inds'):
             result.hard_negatives = inside_inds[result.hard_neg_inds]
             result.random_negatives = inside_inds[result.random_neg_inds]
         if not isinstance(self.loss_cls, OverlapLoss):

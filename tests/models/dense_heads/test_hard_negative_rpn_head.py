@@ -5,6 +5,8 @@ import pytest
 import torch
 from mmdet.structures.bbox import bbox_overlaps
 
+from mmdet_nrpn.models.utils import objectness_logits
+
 OBJECTS = [[8.0, 8, 24, 24], [30, 30, 60, 62]]
 
 
@@ -291,6 +293,7 @@ def test_an_nrpn_with_its_own_convolution_sees_the_features(build_head, features
     'kwargs, words',
     [
         (dict(hardness='loss'), "hardness='loss'"),
+        (dict(hardness_weight=-1), 'hardness_weight=-1'),
         (dict(loss_cls=dict(type='OverlapLoss')), 'use_sigmoid=True'),
         (dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False)), 'use_sigmoid=True'),
         (dict(nrpn_head=None), "nrpn_head=dict\\(type='NRPNHead'\\)"),
@@ -326,6 +329,50 @@ def test_the_shipped_settings_do_not_warn(build_head, features, make_sample):
     with warnings.catch_warnings():
         warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
         build_head().loss(features(1), [make_sample(OBJECTS)])
+
+
+# --- hardness as weight
+
+FOCAL = dict(
+    loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+    sampler=dict(type='PseudoSampler'),
+)
+
+
+@pytest.mark.parametrize('hardness', ['nrpn', 'rpn'])
+def test_a_negative_weighs_more_the_harder_it_is(build_head, features, make_sample, hardness):
+    head = build_head(**FOCAL, hardness=hardness, hardness_weight=4.0)
+    seen = {}
+    get_targets = head.get_targets
+
+    def record(*args, **kwargs):
+        seen['targets'] = get_targets(*args, **kwargs)
+        return seen['targets']
+
+    head.get_targets = record
+    head.loss(features(2), [make_sample(OBJECTS), make_sample([], ignored=[(0, 0, 20, 20)])])
+    labels, weights = (torch.cat(levels, dim=1) for levels in seen['targets'][:2])
+    outs, x = head.forward_with_nrpn(features(2)) if hardness == 'nrpn' else (head(features(2)), None)
+    logits = objectness_logits(outs[0] if hardness == 'rpn' else head.nrpn_head(x)[0])
+    # on an ignored object, nothing is hard: by hand for the second picture
+    anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
+    inside = (anchors.clamp(0, 20) - anchors.clamp(0, 20)[:, [2, 3, 0, 1]])[:, 2:].prod(1)
+    on_ignored = inside / (anchors[:, 2:] - anchors[:, :2]).prod(1) >= 0.3
+    logits[1, on_ignored] = -torch.inf
+    expected = torch.where(labels == 1, 1 + 4 * logits.sigmoid(), torch.ones(()))
+    valid = weights > 0
+    assert on_ignored.any() and (labels == 0).any() and valid.sum() > 500
+    torch.testing.assert_close(weights[valid], expected[valid])
+
+
+def test_without_weight_hardness_leaves_focal_loss_alone(build_head, features, make_sample):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        ours = build_head(**FOCAL)
+    stock = build_head('RPNHead', **FOCAL)
+    stock.load_state_dict(ours.state_dict(), strict=False)
+    batch = features(1), [make_sample(OBJECTS)]
+    assert torch.equal(sum(ours.loss(*batch)['loss_rpn_cls']), sum(stock.loss(*batch)['loss_rpn_cls']))
 
 
 # --- weights
