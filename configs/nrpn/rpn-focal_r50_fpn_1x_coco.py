@@ -1,14 +1,3 @@
-# The peer of RetinaNet: all anchors, focal loss, objectness of 0.01 at the start.
-_base_ = ['./rpn_r50_fpn_1x_coco.py']
-model = dict(
-    rpn_head=dict(
-        loss_cls=dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        init_cfg=dict(
-            type='Normal',
-            layer='Conv2d',
-            std=0.01,
-            override=dict(type='Normal', name='rpn_cls', std=0.01, bias_prob=0.01),
-        ),
-    ),
-    train_cfg=dict(rpn=dict(sampler=dict(_delete_=True, type='PseudoSampler'))),
-)
+# The peer of RetinaNet: all anchors, focal loss.
+_base_ = ['./rpn_r50_fpn_1x_coco.py', './_base_/models/focal.py']
+model = _base_.focal

@@ -1,0 +1,26 @@
+# What focal loss on all anchors changes in an RPN (`focal`), and nRPN's weights of the negatives with it (`nrpn_focal`).
+# For `model = _base_.focal`: no two bases may set the model itself.
+focal = dict(
+    rpn_head=dict(
+        loss_cls=dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+        # objectness of 0.01 at the start
+        init_cfg=dict(
+            type='Normal',
+            layer='Conv2d',
+            std=0.01,
+            override=dict(type='Normal', name='rpn_cls', std=0.01, bias_prob=0.01),
+        ),
+    ),
+    train_cfg=dict(rpn=dict(sampler=dict(_delete_=True, type='PseudoSampler'))),
+)
+nrpn_focal = dict(
+    rpn_head=dict(
+        type='HardNegativeRPNHead',
+        hardness_weight=4.0,
+        nrpn_head=dict(
+            type='NRPNHead',
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+            init_cfg=dict(type='Normal', layer='Conv2d', std=0.01),
+        ),
+    ),
+)
