@@ -18,6 +18,10 @@ def name_the_checkpoint_to_resume(argv: list) -> list:
     parser.add_argument('config')
     parser.add_argument('--work-dir')
     parser.add_argument('--resume', nargs='?', const='auto')
+    # MMDetection's others that take values, lest a value passes for the config
+    parser.add_argument('--cfg-options', nargs='+')
+    for name in ('--launcher', '--local_rank', '--local-rank'):
+        parser.add_argument(name)
     if '--resume' not in argv or '-h' in argv or '--help' in argv:
         return argv
     args, _ = parser.parse_known_args(argv)

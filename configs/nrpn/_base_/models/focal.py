@@ -1,4 +1,4 @@
-# What focal loss on all anchors changes in an RPN (`focal`), and nRPN's weights of the negatives with it (`nrpn_focal`).
+# What focal loss on all anchors changes in an RPN (`focal`), and nRPN's weights with it (`nrpn_focal`).
 # For `model = _base_.focal`: no two bases may set the model itself.
 focal = dict(
     rpn_head=dict(
