@@ -28,7 +28,7 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
     is_onedl = mmdet_package.startswith('onedl')
     environment = make_environment(*(['-e', sources] if is_onedl else [request.getfixturevalue('wheel')]))
     mim = ('-m', 'mim')
-    env = dict(SHAPES_ROOT=f'{shapes}/', TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1')
+    env = dict(SHAPES_ROOT=f'{shapes}/')
 
     by_name = tmp_path / 'by_name'
     command = [*mim, 'train', 'mmdet_nrpn', CONFIG, '--gpus', 0, '--work-dir', by_name, *SHORT]
