@@ -30,6 +30,8 @@ val_dataloader = test_dataloader = dict(
 )
 val_evaluator = test_evaluator = dict(ann_file='data/boxes.json')
 train_cfg = dict(max_epochs=2)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+randomness = dict(seed=0)
 param_scheduler = [dict(type='ConstantLR', factor=1.0)]
 default_hooks = dict(logger=dict(interval=1))
 """
