@@ -3,11 +3,10 @@ from typing import List, Optional
 import torch
 from mmcv.ops import nms
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from ..models import NRPNHead
-from ..models.utils import flatten_levels
+from ..models.utils import decode_at, flatten_levels
 
 MAX_REGIONS = 1000
 IOU_THR = 0.7
@@ -27,10 +26,8 @@ class RegionNRPNHead(NRPNHead):
         scores, inds = every.topk(min(MAX_REGIONS, every.shape[1]), dim=1)
         bboxes = priors[inds]
         if self.regress:
-            deltas = flatten_levels(bbox_preds, self.bbox_coder.encode_size).float()
-            deltas = deltas.gather(1, inds[..., None].expand(-1, -1, deltas.shape[-1]))
-            decoded = self.bbox_coder.decode(bboxes.flatten(0, 1), deltas.flatten(0, 1))
-            bboxes = get_box_tensor(decoded).view_as(bboxes)
+            deltas = flatten_levels(bbox_preds, self.bbox_coder.encode_size)
+            bboxes = decode_at(inds, deltas, priors, self.bbox_coder)
         kept = torch.full_like(every, -torch.inf)
         for picture in range(len(every)):
             regions = nms(bboxes[picture], scores[picture], IOU_THR)[1]

@@ -3,35 +3,21 @@
 import copy
 
 import numpy as np
+import small_head
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-STRIDES = (4, 8)
-CHANNELS = 8
 SIZES = ((32, 32), (64, 64), (32, 256), (256, 32), (4, 4), (8, 64))
 OBJECTS = ('none', 'some', 'thousands', 'flat', 'outside', 'everywhere', 'tiny')
 NUM = dict(none=0, some=3, thousands=1000, flat=4, outside=5, everywhere=1, tiny=6)
 
-HEAD = dict(
-    type='HardNegativeRPNHead',
-    in_channels=CHANNELS,
-    feat_channels=CHANNELS,
-    anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[0.5, 1.0, 2.0], strides=list(STRIDES)),
-    bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[1.0] * 4),
-    loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-    loss_bbox=dict(type='L1Loss', loss_weight=1.0),
-    train_cfg=dict(
-        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, ignore_iof_thr=-1),
-        sampler=dict(type='NRPNSampler', num=64, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
-        allowed_border=-1,
-        pos_weight=-1,
-        debug=False,
-    ),
-    test_cfg=dict(nms_pre=200, max_per_img=100, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
-)
+HEAD = dict(copy.deepcopy(small_head.HEAD), type='HardNegativeRPNHead')
+HEAD['train_cfg']['sampler']['type'] = 'NRPNSampler'
+STRIDES, CHANNELS = HEAD['anchor_generator']['strides'], HEAD['in_channels']
+
 # how a head may be set up; each is met by every kind of batch
 VARIANTS = dict(
     default={},
@@ -44,7 +30,7 @@ VARIANTS = dict(
     },
     overlap={'loss_cls': dict(type='OverlapLoss', use_sigmoid=True), 'train_cfg.sampler.neg_pos_ub': 3},
     one_anchor={
-        'anchor_generator': dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=list(STRIDES)),
+        'anchor_generator': dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=STRIDES),
         'train_cfg.sampler.pool_factor': 1,
     },
     inside={'train_cfg.allowed_border': 0},

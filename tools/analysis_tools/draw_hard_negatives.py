@@ -71,7 +71,10 @@ def main() -> None:
     import_modules_from_strings(**cfg.custom_imports)
     init_default_scope('mmdet')
     model = MODELS.build(cfg.model).eval()
-    load_state_dict(model, read_checkpoint(newest_whole_checkpoint(args.run_dir))['state_dict'])
+    checkpoint = newest_whole_checkpoint(args.run_dir)
+    if checkpoint is None:
+        parser.error(f'{args.run_dir} holds no checkpoint')
+    load_state_dict(model, read_checkpoint(checkpoint)['state_dict'])
     if getattr(rpn_of(model), 'nrpn_head', None) is None:
         parser.error(f'the model of {args.run_dir} has no nRPN')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)

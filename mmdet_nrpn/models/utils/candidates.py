@@ -27,6 +27,22 @@ class Candidates(NamedTuple):
     is_true: Tensor
 
 
+def decode_at(inds: Tensor, bbox_preds: Tensor, priors: Tensor, bbox_coder: BaseBBoxCoder) -> Tensor:
+    """The boxes that some anchors of each picture are decoded to.
+
+    Args:
+        inds (Tensor): Which anchors, (N, K).
+        bbox_preds (Tensor): Box deltas of all, (N, num_priors, box_dim).
+        priors (Tensor): Anchors, (num_priors, 4) in pixels of the input.
+        bbox_coder (BaseBBoxCoder): What decodes the deltas.
+
+    Returns:
+        Tensor: (x1, y1, x2, y2) in pixels of the input, (N, K, 4).
+    """
+    deltas = bbox_preds.float().gather(1, inds[..., None].expand(-1, -1, bbox_preds.shape[-1]))
+    return get_box_tensor(bbox_coder.decode(priors[inds.flatten()], deltas.flatten(0, 1))).view(*inds.shape, 4)
+
+
 @torch.no_grad()
 def mine_candidates(
     objectness: Tensor,
@@ -63,8 +79,7 @@ def mine_candidates(
     """
     logits, inds = objectness.float().topk(min(max_num, objectness.shape[1]), dim=1)
     scores = logits.sigmoid()
-    deltas = bbox_preds.float().gather(1, inds[..., None].expand(-1, -1, bbox_preds.shape[-1]))
-    bboxes = get_box_tensor(bbox_coder.decode(priors[inds.flatten()], deltas.flatten(0, 1))).view(*inds.shape, 4)
+    bboxes = decode_at(inds, bbox_preds, priors, bbox_coder)
     ignored = batch_gt_instances_ignore or [None] * len(bboxes)
     is_false, is_true = torch.zeros_like(inds, dtype=torch.bool), torch.zeros_like(inds, dtype=torch.bool)
     for i, (gts, ign, meta) in enumerate(zip(batch_gt_instances, ignored, batch_img_metas)):
