@@ -4,7 +4,7 @@ Importing this package registers everything in MMDetection's own registries, so 
 ``custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)``.
 """
 
-from .engine import StepSeedHook
+from .engine import HardNegativeVisualizationHook, StepSeedHook
 from .evaluation import ProposalMetric
 from .models import EfficientNetLite0, HardNegativeRPNHead, NRPNHead, NRPNSampler, OverlapLoss
 from .version import __version__
@@ -12,6 +12,7 @@ from .version import __version__
 __all__ = [
     'EfficientNetLite0',
     'HardNegativeRPNHead',
+    'HardNegativeVisualizationHook',
     'NRPNHead',
     'NRPNSampler',
     'OverlapLoss',

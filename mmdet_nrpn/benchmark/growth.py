@@ -2,8 +2,9 @@ import statistics
 from pathlib import Path
 from typing import Callable, Dict, List
 
-import matplotlib
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.structures import InstanceData
@@ -12,9 +13,6 @@ from ..models import NRPNSampler
 from ..models.dense_heads.nrpn_settings import FALSE_POSITIVES
 from ..models.utils import mine_candidates
 from .steps import now
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
 
 NUM_PRIORS = [10**4, 3 * 10**4, 10**5, 3 * 10**5, 10**6]
 NUM_CANDIDATES = [100, 300, 1000, 3000, 10000]
@@ -85,14 +83,14 @@ def plot_growth(measured: Dict[str, Dict[int, float]], path: Path) -> None:
         measured (dict): Its result.
         path (Path): PNG or SVG file to write.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout='constrained')
+    figure = Figure(figsize=(9, 3.6), layout='constrained')
+    axes = figure.subplots(1, 2)
     _panel(axes[0], {name: measured[name] for name in ('mining', 'drawing')}, 'anchors')
     _panel(axes[1], {'mining': measured['mining by candidates']}, 'candidates, of 1e6 anchors')
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
-def _panel(axis: plt.Axes, curves: Dict[str, Dict[int, float]], label: str) -> None:
+def _panel(axis: Axes, curves: Dict[str, Dict[int, float]], label: str) -> None:
     for name, curve in curves.items():
         axis.loglog(list(curve), [1000 * seconds for seconds in curve.values()], marker='o', label=name)
     nums: List[int] = list(curve)

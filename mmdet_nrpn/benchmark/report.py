@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from ..visualization import plot_recall
+from ..visualization.recall_curves import plot_recall
 from .runs import Run
 
 # metric, column, whether more is better; in percent

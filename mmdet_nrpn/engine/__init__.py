@@ -1,3 +1,3 @@
-from .hooks import StepSeedHook
+from .hooks import HardNegativeVisualizationHook, StepSeedHook
 
-__all__ = ['StepSeedHook']
+__all__ = ['HardNegativeVisualizationHook', 'StepSeedHook']

@@ -1,4 +1,4 @@
-from .hard_negatives import plot_hard_negatives
-from .recall_curves import plot_recall
+from .hard_negatives import DrawnNegatives, draw_hard_negatives
+from .look import Look, in_same_place, look
 
-__all__ = ['plot_hard_negatives', 'plot_recall']
+__all__ = ['DrawnNegatives', 'Look', 'draw_hard_negatives', 'in_same_place', 'look']

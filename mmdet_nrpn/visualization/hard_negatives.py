@@ -1,65 +1,84 @@
-from pathlib import Path
-from typing import List
+from typing import List, NamedTuple, Optional
 
-import matplotlib
 import numpy as np
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-OBJECT, IGNORED, WRONG, HARD = '#19e04b', '#f0f0f0', '#ff3030', '#ffb000'
+from .look import Look
+
+OBJECT, IGNORED, WRONG, REGION, HARD, RANDOM = '#19e04b', '#f0f0f0', '#ff3030', '#ffb000', '#ff30ff', '#40c0ff'
+LEGEND = (
+    ('object', OBJECT, '-'),
+    ('ignored object', IGNORED, '--'),
+    ('false positive', WRONG, '-'),
+    ("nRPN's region", REGION, '-'),
+    ('negative drawn as hard', HARD, '-'),
+    ('negative drawn at random', RANDOM, ':'),
+)
 
 
-def plot_hard_negatives(pictures: List[dict], path: Path) -> None:
-    """Draw, a column a picture: what RPN gets wrong above, what nRPN proposes as hard negatives below.
+class DrawnNegatives(NamedTuple):
+    """The negatives that a sampler drew of a picture: anchors (x1, y1, x2, y2) in pixels of the input, (N, 4)."""
+
+    hard: np.ndarray
+    random: np.ndarray
+
+
+def draw_hard_negatives(
+    images: List[np.ndarray], looks: List[Look], drawn: Optional[List[DrawnNegatives]] = None, num: int = 8
+) -> np.ndarray:
+    """Draw, a column a picture: what the RPN gets wrong, what nRPN proposes, which negatives were drawn.
 
     Args:
-        pictures (list[dict]): Each with ``image`` (H, W, 3) RGB, and boxes (x1, y1, x2, y2) in its pixels:
-            ``objects``, ``ignored``, ``false_positives`` with ``false_positive_scores``, and ``regions`` with
-            ``region_scores``; scores in [0, 1].
-        path (Path): PNG or SVG file to write.
+        images (list[np.ndarray]): (H, W, 3) RGB uint8.
+        looks (list[Look]): In pixels of these images.
+        drawn (list[DrawnNegatives], optional): None leaves that row out.
+        num (int): False positives and regions a picture, the best-scored. Defaults to 8.
+
+    Returns:
+        np.ndarray: (H, W, 3) RGB uint8.
     """
-    figure, axes = plt.subplots(
-        2, len(pictures), figsize=(3.2 * len(pictures), 6.8), squeeze=False, layout='constrained'
-    )
-    for column, picture in enumerate(pictures):
-        _panel(axes[0, column], picture, picture['false_positives'], picture['false_positive_scores'], WRONG)
-        _panel(axes[1, column], picture, picture['regions'], picture['region_scores'], HARD)
-    axes[0, 0].set_ylabel("RPN's false positives, with its score", fontsize=10)
-    axes[1, 0].set_ylabel("nRPN's regions, with its score", fontsize=10)
-    names = (
-        ('object', OBJECT, '-'),
-        ('ignored object', IGNORED, '--'),
-        ('false positive', WRONG, '-'),
-        ("nRPN's region", HARD, '-'),
-    )
-    handles = [Rectangle((0, 0), 1, 1, fill=False, edgecolor=color, linestyle=dash) for _, color, dash in names]
-    legend = figure.legend(handles, [name for name, _, _ in names], ncols=4, loc='outside lower center')
+    has_regions = any(len(seen.regions) for seen in looks)
+    rows = 1 + has_regions + (drawn is not None)
+    figure = Figure(figsize=(3.6 * len(images), 3.2 * rows + 0.6), dpi=110, layout='constrained')
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, len(images), squeeze=False)
+    for column, (image, seen) in enumerate(zip(images, looks)):
+        panels = iter(axes[:, column])
+        panel = _panel(next(panels), image, seen, "RPN's false positives")
+        _scored(panel, seen.false_positives[:num], seen.false_positive_scores, WRONG)
+        if has_regions:
+            _scored(_panel(next(panels), image, seen, "nRPN's regions"), seen.regions[:num], seen.region_scores, REGION)
+        if drawn is not None:
+            panel = _panel(next(panels), image, seen, 'negatives drawn')
+            _outline(panel, drawn[column].random, RANDOM, ':', 0.6)
+            _outline(panel, drawn[column].hard, HARD, '-', 0.8)
+    handles = [Rectangle((0, 0), 1, 1, fill=False, edgecolor=color, linestyle=dash) for _, color, dash in LEGEND]
+    legend = figure.legend(handles, [name for name, *_ in LEGEND], ncols=3, loc='outside lower center')
     legend.get_frame().set_facecolor('#808080')
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _panel(axis: plt.Axes, picture: dict, bboxes: np.ndarray, scores: np.ndarray, color: str) -> None:
-    axis.imshow(picture['image'])
+def _panel(axis: Axes, image: np.ndarray, seen: Look, title: str) -> Axes:
+    axis.imshow(image)
     axis.set(xticks=[], yticks=[])
-    for name, edge, dash in (('objects', OBJECT, '-'), ('ignored', IGNORED, '--')):
-        for box in picture[name]:
-            _draw(axis, box, edge, dash, width=2.5)
-    for box, score in zip(bboxes, scores):
-        _draw(axis, box, color, '-', width=1)
-        axis.text(
-            box[0],
-            box[1],
-            f'{score:.2f}',
-            color='black',
-            fontsize=6,
-            va='bottom',
-            bbox=dict(facecolor=color, pad=0.5, lw=0),
+    axis.set_title(title, fontsize=9)
+    _outline(axis, seen.objects, OBJECT, '-', 2.5)
+    _outline(axis, seen.ignored, IGNORED, '--', 2.5)
+    return axis
+
+
+def _scored(axis: Axes, bboxes: np.ndarray, scores: np.ndarray, color: str) -> None:
+    _outline(axis, bboxes, color, '-', 1)
+    for (x1, y1, *_), score in zip(bboxes, scores):
+        axis.text(x1, y1, f'{score:.2f}', fontsize=6, va='bottom', bbox=dict(facecolor=color, pad=0.5, lw=0))
+
+
+def _outline(axis: Axes, bboxes: np.ndarray, color: str, dash: str, width: float) -> None:
+    for x1, y1, x2, y2 in bboxes:
+        axis.add_patch(
+            Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linestyle=dash, linewidth=width)
         )
-
-
-def _draw(axis: plt.Axes, box: np.ndarray, color: str, dash: str, width: float) -> None:
-    x1, y1, x2, y2 = box
-    axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linestyle=dash, linewidth=width))

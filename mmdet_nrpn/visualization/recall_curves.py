@@ -1,11 +1,8 @@
 from pathlib import Path
 from typing import Dict, List
 
-import matplotlib
 import numpy as np
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 # told apart in grey, too
 STYLES = list(zip(('-', '--', '-.', ':') * 2, 'osv^DPX*', ('', '//', '..', 'xx', '\\\\', '++', 'oo', '--')))
@@ -22,7 +19,8 @@ def plot_recall(curves: Dict[str, List[dict]], path: Path) -> None:
             them. Lines are means over seeds, bands reach from the lowest to the highest seed.
         path (Path): Written as PNG and as SVG, with these endings.
     """
-    figure, axes = plt.subplot_mosaic(LAYOUT, figsize=(17, 8), layout='constrained')
+    figure = Figure(figsize=(17, 8), layout='constrained')
+    axes = figure.subplot_mosaic(LAYOUT)
     for number, (name, seeds) in enumerate(curves.items()):
         dash, marker, hatch = STYLES[number % len(STYLES)]
         nums, thrs = np.array(seeds[0]['proposal_nums']), np.array(seeds[0]['iou_thrs'])
@@ -57,4 +55,3 @@ def plot_recall(curves: Dict[str, List[dict]], path: Path) -> None:
     axes['legend'].legend(*axes['false'].get_legend_handles_labels(), loc='center', fontsize='medium')
     for ending in ('.png', '.svg'):
         figure.savefig(path.with_suffix(ending), dpi=100)
-    plt.close(figure)

@@ -137,22 +137,27 @@ class HardNegativeRPNHead(HardnessRPNHead):
             outs = self(x)
         return outs, tuple(seen) if self.nrpn_head.shared_conv else x
 
-    def predict_nrpn(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> InstanceList:
+    def predict_nrpn_by_feat(
+        self,
+        nrpn_outs: Tuple[List[Tensor], List[Optional[Tensor]]],
+        bbox_preds: List[Tensor],
+        batch_img_metas: List[dict],
+        rescale: bool = False,
+    ) -> InstanceList:
         """The regions that nRPN takes for hard negatives; for looking at, nothing else needs them.
 
         Args:
-            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
-            batch_data_samples (list[DetDataSample]): Meta information.
+            nrpn_outs (tuple[list[Tensor], list[Tensor | None]]): What nRPN makes of what it sees.
+            bbox_preds (list[Tensor]): The RPN's own box deltas, for an nRPN that regresses none.
+            batch_img_metas (list[dict]): MMDetection's meta information.
+            rescale (bool): Boxes in pixels of the original picture. Defaults to False: of the input.
 
         Returns:
-            list[InstanceData]: ``bboxes`` in pixels of the input and ``scores`` of each picture, after NMS as
-            ``test_cfg`` has it. Without regression, boxes are the RPN's own.
+            list[InstanceData]: ``bboxes`` and ``scores`` of each picture, best first, after NMS as ``test_cfg`` has it.
         """
-        outs, seen = self.forward_with_nrpn(x)
-        cls_scores, bbox_preds = self.nrpn_head(seen)
-        img_metas = [sample.metainfo for sample in batch_data_samples]
-        bbox_preds = bbox_preds if self.nrpn_head.regress else outs[1]
-        return self.nrpn_head.predict_by_feat(cls_scores, bbox_preds, batch_img_metas=img_metas)
+        cls_scores, own_bbox_preds = nrpn_outs
+        bbox_preds = own_bbox_preds if self.nrpn_head.regress else bbox_preds
+        return self.nrpn_head.predict_by_feat(cls_scores, bbox_preds, batch_img_metas=batch_img_metas, rescale=rescale)
 
     def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
         """Losses of an RPN without a second stage.
