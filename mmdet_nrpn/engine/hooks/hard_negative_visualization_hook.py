@@ -64,7 +64,7 @@ class HardNegativeVisualizationHook(Hook):
         self.head = rpn_of(model)
         if not isinstance(self.head, HardNegativeRPNHead):
             raise ValueError(
-                f'HardNegativeVisualizationHook needs a HardNegativeRPNHead, and the RPN is {type(self.head).__name__}; '
+                f'HardNegativeVisualizationHook needs a HardNegativeRPNHead, the RPN is {type(self.head).__name__}; '
                 "write rpn_head=dict(type='HardNegativeRPNHead'), or leave the hook out"
             )
         watched = dict(data=model.data_preprocessor, rpn=self.head, nrpn=self.head.nrpn_head)
