@@ -8,6 +8,8 @@ VENV := $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 DEMO := work_dirs/demo$(VENV:.venv%=%)
+DEMO_RPN := configs/nrpn/rpn_r18-w16_fpn_demo_shapes
+DEMO_NRPN := configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
 # mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
 ifeq ($(STACK),openmmlab)
@@ -29,14 +31,13 @@ $(READY): requirements/common.txt requirements/$(STACK).txt .dev_scripts/setup_e
 
 demo: $(READY)
 	$(PY) tools/dataset_converters/make_shapes.py data/shapes
-	$(PY) tools/benchmark.py configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py \
-	  configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes.py --work-dir $(DEMO) --seeds 0
-	$(PY) tools/analysis_tools/draw_hard_negatives.py $(DEMO)/nrpn-overlap_r18-w16_fpn_demo_shapes/seed0 \
-	  --out $(DEMO)/hard_negatives.png
+	$(PY) tools/benchmark.py $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
+	$(PY) tools/analysis_tools/browse_hard_negatives.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth \
+	  --baseline $(DEMO_RPN).py $(DEMO)/$(notdir $(DEMO_RPN))/seed0/iter_500.pth --out $(DEMO)/hard_negatives.html
 	@echo && cat $(DEMO)/table.txt && echo
 	@echo 'The comparison:                      $(DEMO)/table.md, $(DEMO)/results.json'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'
-	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.png'
+	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
 
 test: $(READY)
 	$(VENV)/bin/ruff check .

@@ -1,13 +1,12 @@
 import copy
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 # one thread a test process: the suite's networks are too small for more
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
+import tool_runner
 import torch
 from hypothesis import settings
 from mmdet.registry import MODELS
@@ -91,17 +90,11 @@ def features():
 
 @pytest.fixture
 def run_tool(repo):
-    """Run a command of the README from the repository's root; returns the finished process with its output."""
+    """Run a tool from the repository's root; returns the finished process with its output."""
 
     def run(*args, **env):
-        return subprocess.run(
-            [sys.executable, *map(str, args)],
-            cwd=repo,
-            env={**os.environ, **{key: str(value) for key, value in env.items()}},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        env = {**os.environ, **{key: str(value) for key, value in env.items()}}
+        return tool_runner.run(args, cwd=repo, env=env, timeout=300)
 
     return run
 

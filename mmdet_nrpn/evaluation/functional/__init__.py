@@ -1,3 +1,3 @@
-from .proposal_recall import match_proposals
+from .proposal_recall import box_ious, match_proposals
 
-__all__ = ['match_proposals']
+__all__ = ['box_ious', 'match_proposals']

@@ -1,0 +1,40 @@
+"""Run a Python tool as a process of its own that need not import torch and MMDetection: it is forked from a server that
+has them. Nothing of ours is imported there, and tests of the documented commands start fresh interpreters instead.
+"""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload(
+    ['mmdet.apis', 'mmdet.datasets', 'mmdet.engine', 'mmdet.evaluation', 'mmdet.models', 'mmdet.visualization']
+)
+
+
+def run(args: list, cwd: Path, env: dict, timeout: float) -> subprocess.CompletedProcess:
+    """As ``subprocess.run([sys.executable, *args], capture_output=True, text=True, ...)`` does it."""
+    args = [str(arg) for arg in args]
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / name for name in ('stdout', 'stderr')]
+        process = SERVER.Process(target=_work, args=(args, str(cwd), dict(env), outputs))
+        process.start()
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            raise subprocess.TimeoutExpired(args, timeout)
+        return subprocess.CompletedProcess(args, process.exitcode, *(path.read_text() for path in outputs))
+
+
+def _work(args: list, cwd: str, env: dict, outputs: list) -> None:
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv, sys.path[0] = args, str(Path(args[0]).absolute().parent)
+    runpy.run_path(args[0], run_name='__main__')

@@ -1,0 +1,73 @@
+"""What `look` says of a picture against a loop over boxes."""
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from mmdet_nrpn.visualization import look
+
+
+def iou(a, b):
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    inter = max(width, 0) * max(height, 0)
+    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
+
+
+def boxes(rng, num, size=64):
+    corners = rng.uniform(0, 0.7 * size, (num, 2))
+    return torch.tensor(np.hstack([corners, corners + rng.uniform(4, 0.3 * size, (num, 2))]), dtype=torch.float32)
+
+
+class PlantedHead:
+    """A head whose proposals and regions are given."""
+
+    def __init__(self, proposals, regions):
+        self.proposals, self.regions = proposals, regions
+
+    def predict_by_feat(self, cls_scores, bbox_preds, batch_img_metas, rescale):
+        assert cls_scores[0].dtype == torch.float32
+        return self.proposals
+
+    def predict_nrpn_by_feat(self, nrpn_outs, bbox_preds, batch_img_metas, rescale):
+        return self.regions
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_against_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    proposals, regions = (
+        InstanceData(bboxes=boxes(rng, 150), scores=torch.tensor(rng.random(150)).sort(descending=True).values)
+        for _ in range(2)
+    )
+    sample = DetDataSample(
+        gt_instances=InstanceData(bboxes=boxes(rng, 6)), ignored_instances=InstanceData(bboxes=boxes(rng, 1))
+    )
+    outs = [torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16)], [torch.zeros(1, 12, 4, 4, dtype=torch.bfloat16)]
+    (seen,) = look(PlantedHead([proposals], [regions]), outs, outs, [sample])
+
+    best = proposals.bboxes[:100].tolist()
+    gts, (ignored,) = sample.gt_instances.bboxes.tolist(), sample.ignored_instances.bboxes.tolist()
+    inside = [
+        max(min(b[2], ignored[2]) - max(b[0], ignored[0]), 0)
+        * max(min(b[3], ignored[3]) - max(b[1], ignored[1]), 0)
+        / ((b[2] - b[0]) * (b[3] - b[1]))
+        for b in best
+    ]
+    wrong = [i for i, b in enumerate(best) if max(iou(b, gt) for gt in gts) < 0.3 and inside[i] < 0.3]
+    assert 10 < len(wrong) < 100
+    assert seen.found.tolist() == [max(iou(gt, b) for b in best) >= 0.5 for gt in gts]
+    np.testing.assert_array_equal(seen.false_positives, proposals.bboxes[wrong].numpy())
+    np.testing.assert_array_equal(seen.false_positive_scores, proposals.scores[wrong].numpy())
+    np.testing.assert_array_equal(seen.regions, regions.bboxes[:100].numpy())
+    near = [max(iou(best[i], region) for region in regions.bboxes[:100].tolist()) >= 0.5 for i in wrong]
+    assert seen.foreseen.tolist() == near and True in near and False in near
+
+
+def test_nothing_there():
+    none = InstanceData(bboxes=torch.zeros(0, 4), scores=torch.zeros(0))
+    sample = DetDataSample(gt_instances=InstanceData(bboxes=torch.zeros(0, 4)))
+    outs = [torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 12, 4, 4)]
+    (seen,) = look(PlantedHead([none], None), outs, None, [sample])
+    assert all(len(part) == 0 for part in seen)
