@@ -1,8 +1,8 @@
-# A first look at real pictures on a CPU: the demo's schedule at 256 pixels, with the pretrained backbone frozen.
+# A first look at real pictures on a CPU: 200 steps at 256 pixels, with the pretrained backbone frozen.
 _base_ = [
     './_base_/models/rpn_r50-caffe_fpn.py',
     './_base_/datasets/voc07.py',
-    './_base_/schedules/schedule_demo.py',
+    './_base_/schedules/schedule_short.py',
 ]
 custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
 model = dict(backbone=dict(frozen_stages=4))
@@ -11,11 +11,3 @@ train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (256, 256)
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-
-max_iters = 200
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
-    dict(type='CosineAnnealingLR', T_max=max_iters - 20, eta_min=1e-5, by_epoch=False, begin=20, end=max_iters),
-]

@@ -126,7 +126,7 @@ class NRPNSampler(RandomSampler):
             is_free = assign_result.gt_inds == 0
             num_hard = int(self._hard_fraction_now() * num_expected)
             may_be_hard = is_free if self.hard_iou_thr is None else is_free & self._is_far(assign_result)
-            hard_inds = self._draw_hard(hardness.float().masked_fill(~may_be_hard, -torch.inf), num_hard)
+            hard_inds = self.draw_hard(hardness.float().masked_fill(~may_be_hard, -torch.inf), num_hard)
             is_free[hard_inds] = False
             random_inds = _draw(is_free, num_expected - len(hard_inds))
         assign_result.set_extra_property('hard_neg_inds', hard_inds)
@@ -140,8 +140,16 @@ class NRPNSampler(RandomSampler):
             )
         return assign_result.max_overlaps < self.hard_iou_thr
 
-    def _draw_hard(self, hardness: Tensor, num: int) -> Tensor:
-        """Indices of ``num`` of the ``pool_factor * num`` hardest, fewer where fewer may be drawn as hard."""
+    def draw_hard(self, hardness: Tensor, num: int) -> Tensor:
+        """Which are drawn as hard: ``num`` of the ``pool_factor * num`` hardest. A subclass may choose otherwise.
+
+        Args:
+            hardness (Tensor): (num_priors,), -inf or NaN where none may be drawn as hard.
+            num (int): How many.
+
+        Returns:
+            Tensor: Distinct indices, (num,), fewer where fewer may be drawn.
+        """
         pool_size = min(num * self.pool_factor, len(hardness))
         if pool_size == 0:
             return hardness.new_zeros(0, dtype=torch.long)
