@@ -1,5 +1,6 @@
 import copy
 import os
+from importlib import metadata
 from pathlib import Path
 
 # one thread a test process: the suite's networks are too small for more
@@ -106,3 +107,10 @@ def shapes(run_tool, tmp_path):
     done = run_tool('tools/dataset_converters/make_shapes.py', root, '--train', 12, '--val', 4, '--size', 128)
     assert done.returncode == 0, done.stderr
     return root
+
+
+@pytest.fixture
+def mmdet_package():
+    """MMDetection's name for mim: that of the stack's distribution."""
+    (name,) = metadata.packages_distributions()['mmdet']
+    return name

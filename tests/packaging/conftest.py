@@ -1,7 +1,6 @@
 import subprocess
 import sys
 import sysconfig
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,10 +83,3 @@ def make_environment(tmp_path):
         return SimpleNamespace(run=run, site=Path(site.strip()))
 
     return make
-
-
-@pytest.fixture
-def mmdet_package():
-    """MMDetection's name for mim: that of the stack's distribution."""
-    (name,) = metadata.packages_distributions()['mmdet']
-    return name

@@ -1,0 +1,157 @@
+"""Every command in the docs is run: here, as it is written, in a copy of the repository whose trainings are cut to two
+steps; or by the test that is named here.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.models import ResNet
+
+pytestmark = pytest.mark.slow
+BLOCK = re.compile(r'^```bash\n(.*?)^```', re.S | re.M)
+# what takes long, or needs what is not here: real pictures, a registry, a GPU
+ELSEWHERE = {
+    'make test': '.ci/run',
+    'VOC_ROOT=': 'tests/test_real.py',
+    'pip download': 'tests/tools/test_efficientnet_lite0.py',
+    'cd data/VOCdevkit': 'tests/tools/test_store_features.py',
+    'python tools/model_converters/efficientnet_lite0.py': 'tests/tools/test_efficientnet_lite0.py',
+    'VOC_TRAIN=fit': 'tests/tools/test_store_features.py',
+    'FEATURES=': 'tests/tools/test_lab.py',
+    'OMP_NUM_THREADS=1 python tools/analysis_tools/lab.py': 'tests/tools/test_lab.py',
+    'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
+    'mim train onedl-mmdetection configs/nrpn/nrpn_r50': 'tests/packaging/test_mim.py',
+    'mim test': 'tests/packaging/test_mim.py',
+    'mim gridsearch': 'tests/packaging/test_mim.py',
+    'python tools/benchmark.py --only': 'tests/tools/test_benchmark.py',
+    'python tools/benchmark.py rpn_mine.py nrpn_mine.py --checkpoints': 'tests/tools/test_benchmark.py',
+    'python tools/benchmark.py  ': 'tests/tools/test_benchmark.py',
+}
+WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
+# file: what is cut in it
+CUTS = {
+    'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
+    'configs/nrpn/_base_/schedules/schedule_short.py': [('= 200', '= 2'), ('20', '1')],
+    'tools/dataset_converters/make_shapes.py': [
+        ('default=600', 'default=12'),
+        ('default=150', 'default=4'),
+        ('default=256', 'default=96'),
+    ],
+    'Makefile': [('iter_500', 'iter_2')],
+}
+# in the commands, what follows from it, and fewer seeds
+CHANGED = {'iter_500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', 'epoch_12': 'iter_2', '0 1 2': '0'}
+
+
+def documents(repo):
+    return [repo / 'README.md', repo / 'configs' / 'nrpn' / 'README.md', *sorted((repo / 'docs').glob('*.md'))]
+
+
+def commands(path):
+    """The logical lines of a document's blocks, without those that are run elsewhere."""
+    lines = '\n'.join(BLOCK.findall(path.read_text())).replace('\\\n', ' ').splitlines()
+    return [line for line in lines if not line.startswith(tuple(ELSEWHERE))]
+
+
+def bare(lines):
+    return {' '.join(line.split('#')[0].split()) for line in lines} - {''}
+
+
+def test_the_others_are_run_elsewhere(repo):
+    text = '\n'.join(path.read_text() for path in documents(repo))
+    for start, test in ELSEWHERE.items():
+        assert start in text, f'{start} is in no document any more'
+        tool = re.search(r'(\w+)\.py', start)
+        assert not tool or tool[1] in (repo / test).read_text()
+    for path in documents(repo):
+        if path.name not in WALKED:
+            assert bare(commands(path)) <= bare(commands(repo / 'README.md')), path
+
+
+@pytest.fixture
+def walk(repo, tmp_path, mmdet_package):
+    """Run a script in the copy, as somebody with an environment in .venv would."""
+    copy = tmp_path / 'copy'
+    listed = subprocess.check_output(['git', 'ls-files', '-co', '--exclude-standard'], cwd=repo, text=True)
+    for name in listed.splitlines():
+        if (repo / name).is_file() and not name.startswith('docs/results'):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((repo / name).read_bytes())
+            (copy / name).chmod((repo / name).stat().st_mode)
+    for name, cuts in CUTS.items():
+        text = (copy / name).read_text()
+        for old, new in cuts:
+            assert old in text, f'{old} is not in {name}'
+            text = text.replace(old, new)
+        (copy / name).write_text(text)
+    (copy / '.venv').mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        (copy / '.venv' / entry.name).symlink_to(entry)
+    (copy / '.venv' / '.ready').unlink(missing_ok=True)
+    (copy / '.venv' / '.ready').touch()
+
+    def run(lines):
+        script = '\n'.join(['set -ex', '. .venv/bin/activate', *lines])
+        for old, new in {**CHANGED, 'onedl-mmdetection': mmdet_package}.items():
+            script = script.replace(old, new)
+        env = {**os.environ, 'PYTHONPATH': str(copy), 'TORCH_HOME': str(tmp_path / 'torch')}
+        env.pop('SHAPES_ROOT', None)
+        done = subprocess.run(['bash', '-c', script], cwd=copy, env=env, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    run.copy = copy
+    return run
+
+
+def test_readme(repo, walk):
+    for name in ('rpn', 'nrpn'):
+        path = walk.copy / f'{name}_mine.py'
+        path.write_text(f"_base_ = ['configs/nrpn/{name}_r18-w16_fpn_demo_shapes.py']")
+    said = walk(commands(repo / 'README.md'))
+    assert 'proposal/AR@100' in said and (walk.copy / 'work_dirs' / 'mine' / 'table.md').exists()
+    for line in said.splitlines():
+        if line.startswith(('The comparison', 'Recall curves', 'What RPN gets')):  # make demo's last words
+            for file in re.findall(r'work_dirs/[\w/.]+', line):
+                assert (walk.copy / file).stat().st_size > 0
+
+
+@pytest.fixture
+def imagenet_weights(tmp_path):
+    """Where MMEngine would have downloaded MMPretrain's ResNet-18 to."""
+    folder = tmp_path / 'torch' / 'hub' / 'checkpoints'
+    folder.mkdir(parents=True)
+    state = {f'backbone.{key}': value for key, value in ResNet(18).state_dict().items()}
+    torch.save(dict(state_dict=state, meta={}), folder / 'resnet18_8xb32_in1k_20210831-fbbb1da6.pth')
+
+
+def test_own_data_in_vocs_format(repo, walk, imagenet_weights):
+    said = walk(commands(repo / 'docs' / 'own_data.md'))
+    assert 'rpn_mine' in said and 'nrpn_mine' in said
+    page = walk.copy / 'work_dirs' / 'mine' / 'page.html'
+    assert page.read_text().count('data:image/jpeg') == 4
+
+
+def test_own_data_in_cocos_format(repo, walk, imagenet_weights):
+    lines = commands(repo / 'docs' / 'own_data.md')
+    dry_run = next(number for number, line in enumerate(lines) if '--dry-run' in line)
+    drawing = next(number for number, line in enumerate(lines) if 'make_shapes.py' in line)
+    as_coco = f'python {repo}/tests/helpers/as_coco.py data/mine'
+    lines = [*lines[: drawing + 1], as_coco, *lines[drawing + 1 : dry_run + 1]]
+    said = walk([line.replace('own-voc', 'own-coco') for line in lines])
+    assert '2 runs to go' in said
+
+
+def test_seeing_and_publishing(repo, walk):
+    seeing = ['python tools/dataset_converters/make_shapes.py data/shapes', *commands(repo / 'docs' / 'seeing.md')]
+    publish = [line.replace('work_dirs/mine', 'work_dirs/seen') for line in commands(repo / 'docs' / 'zoo.md')]
+    walk([line.replace('interval=100', 'interval=1') for line in seeing] + publish)
+    seen = walk.copy / 'work_dirs' / 'seen'
+    assert len([*seen.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 2
+    assert (seen / 'page.html').exists() and (seen / 'compared.html').exists()
+    assert len([*(walk.copy / 'published').glob('iter_2-*.pth')]) == 1
