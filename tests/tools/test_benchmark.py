@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -35,15 +36,30 @@ def command(repo, shapes, tmp_path):
 
 
 def test_trains_measures_compares_and_does_not_repeat(run_tool, shapes, command, tmp_path):
-    done = run_tool(*command(3), SHAPES_ROOT=f'{shapes}/')
-    assert done.returncode == 0, done.stderr
-    work = tmp_path / 'work'
+    tool, stock, ours, *options = command(3)
+    broken, work = tmp_path / 'broken.py', tmp_path / 'work'
+    # builds, and fails in its first step: that must not take the others down
+    broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(train_cfg=dict(rpn=dict(allowed_border='typo')))\n")
+    done = run_tool(tool, stock, broken, ours, *options, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 1
+    assert 'broken: seeds [0] failed' in done.stdout and 'train.py failed' in done.stderr
     assert {'table.md', 'table.txt', 'results.json', 'recall.png'} <= {path.name for path in work.iterdir()}
     assert 'nrpn-overlap, difference' in done.stdout
     start = time.monotonic()
-    again = run_tool(*command(3), SHAPES_ROOT=f'{shapes}/')
-    assert again.stdout.count('finished before') == 2 and time.monotonic() - start < 30
+    again = run_tool(tool, stock, ours, *options, SHAPES_ROOT=f'{shapes}/')
+    assert again.returncode == 0 and again.stdout.count('finished before') == 2 and time.monotonic() - start < 30
     assert (work / 'table.txt').read_text() in again.stdout
+
+    checkpoints = [work / name / 'seed0' / 'iter_3.pth' for name in ('rpn', 'nrpn-overlap')]
+    only = run_tool(
+        tool, stock, ours, '--work-dir', tmp_path / 'only', '--checkpoints', *checkpoints, SHAPES_ROOT=f'{shapes}/'
+    )
+    assert only.returncode == 0, only.stderr
+    measured, trained = (
+        [row['AR@100'] for row in json.loads((folder / 'results.json').read_text())['rows']]
+        for folder in (tmp_path / 'only', work)
+    )
+    assert measured == trained
 
 
 def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
@@ -80,17 +96,6 @@ def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
         for work in (tmp_path / 'work', tmp_path / 'straight')
     )
     assert all(torch.equal(ended[key], value) for key, value in straight.items())
-
-
-def test_a_failing_run_does_not_take_the_others_down(run_tool, shapes, command, tmp_path):
-    tool, stock, ours, *options = command(3)
-    broken = tmp_path / 'broken.py'
-    # builds, and fails in its first step
-    broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(train_cfg=dict(rpn=dict(allowed_border='typo')))\n")
-    done = run_tool(tool, stock, broken, ours, *options, SHAPES_ROOT=f'{shapes}/')
-    assert done.returncode == 1
-    assert 'broken: seeds [0] failed' in done.stdout and 'train.py failed' in done.stderr
-    assert (tmp_path / 'work' / 'nrpn-overlap' / 'seed0' / 'result.json').exists()
 
 
 def test_a_wrong_config_stops_all_before_any_training(run_tool, shapes, command, tmp_path):
