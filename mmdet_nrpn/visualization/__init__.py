@@ -1,4 +1,3 @@
-from .hard_negatives import DrawnNegatives, draw_hard_negatives
-from .look import Look, in_same_place, look
+from .look import DrawnNegatives, Look, look
 
-__all__ = ['DrawnNegatives', 'Look', 'draw_hard_negatives', 'in_same_place', 'look']
+__all__ = ['DrawnNegatives', 'Look', 'look']

@@ -1,4 +1,4 @@
-from typing import List, NamedTuple, Optional
+from typing import List, Optional
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .look import Look
+from .look import DrawnNegatives, Look
 
 OBJECT, IGNORED, WRONG, REGION, HARD, RANDOM = '#19e04b', '#f0f0f0', '#ff3030', '#ffb000', '#ff30ff', '#40c0ff'
 LEGEND = (
@@ -17,13 +17,6 @@ LEGEND = (
     ('negative drawn as hard', HARD, '-'),
     ('negative drawn at random', RANDOM, ':'),
 )
-
-
-class DrawnNegatives(NamedTuple):
-    """The negatives that a sampler drew of a picture: anchors (x1, y1, x2, y2) in pixels of the input, (N, 4)."""
-
-    hard: np.ndarray
-    random: np.ndarray
 
 
 def draw_hard_negatives(

@@ -40,6 +40,13 @@ class Look(NamedTuple):
     foreseen: np.ndarray
 
 
+class DrawnNegatives(NamedTuple):
+    """The negatives that a sampler drew of a picture: anchors (x1, y1, x2, y2) in pixels of the input, (N, 4)."""
+
+    hard: np.ndarray
+    random: np.ndarray
+
+
 @torch.no_grad()
 def look(
     head: RPNHead, outs: tuple, nrpn_outs: Optional[tuple], batch_data_samples: SampleList, rescale: bool = False

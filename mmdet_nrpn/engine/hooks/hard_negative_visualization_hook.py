@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...models import HardNegativeRPNHead, NRPNSampler
 from ...utils import rpn_of
-from ...visualization import DrawnNegatives, draw_hard_negatives, look
+from ...visualization import DrawnNegatives, look
 
 # An anchor that overlaps another by this IoU is the same one, in a picture that may since have been flipped.
 SAME_ANCHOR = 0.7
@@ -91,6 +91,9 @@ class HardNegativeVisualizationHook(Hook):
             looks = look(self.head, self.seen['rpn'], self.seen.get('nrpn'), self.seen['data']['data_samples'])
             self._log_recall(runner, looks)
             images = [image.permute(1, 2, 0).flip(-1).cpu().numpy() for image in data_batch['inputs']]
+            # here, so that importing this package does not import what draws
+            from ...visualization.hard_negatives import draw_hard_negatives
+
             n = self.num_pictures
             drawn = self._drawn()[:n] if draws else None
             picture = draw_hard_negatives(images[:n], looks[:n], drawn, self.num_boxes)
