@@ -1,6 +1,6 @@
 """Take the docs' pictures of the pages that browse_hard_negatives.py wrote (docs/seeing.md has the commands).
 
-    python .dev_scripts/screenshots.py work_dirs/seen/page.html docs/images/page.jpg
+python .dev_scripts/screenshots.py work_dirs/seen/page.html docs/images/page.jpg
 """
 
 import shutil
@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=shutil.which('chromium'))
-    page = browser.new_page(viewport=dict(width=1200, height=850))
+    page = browser.new_page(viewport=dict(width=1200, height=1000))
     page.goto(Path(sys.argv[1]).absolute().as_uri())
     page.screenshot(path=sys.argv[2], quality=80)
     browser.close()

@@ -1,17 +1,19 @@
 import copy
 import difflib
 import re
+import sys
+from pathlib import Path
 from typing import Optional
 
-import torch
 from mmdet import registry as mmdet_registry
 from mmdet.registry import DATASETS, MODELS
 from mmdet.utils import register_all_modules
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 from mmengine.utils import import_modules_from_strings
+from torch.utils.data import Dataset
 
-from ..utils import read_checkpoint
+from ..utils import load_weights, read_checkpoint
 from .runs import Run
 
 
@@ -33,8 +35,12 @@ def _check(run: Run) -> None:
     register_all_modules(init_default_scope=True)
     import_modules_from_strings(**cfg.custom_imports)
     _check_types(cfg.to_dict())
-    if run.checkpoint is None and len(DATASETS.build(cfg.train_dataloader.dataset)) == 0:
-        raise ValueError('train_dataloader.dataset has no pictures; check its ann_file, classes and filter_cfg')
+    if run.checkpoint is None:
+        train_set = DATASETS.build(cfg.train_dataloader.dataset)
+        if len(train_set) == 0:
+            raise ValueError('train_dataloader.dataset has no pictures; check its ann_file, classes and filter_cfg')
+        train_set[0]  # its file is there
+        _check_objects(run.source, train_set)
     test_set = DATASETS.build(cfg.test_dataloader.dataset)
     if 'bboxes' not in test_set[0]['data_samples'].gt_instances:
         raise ValueError(
@@ -43,7 +49,7 @@ def _check(run: Run) -> None:
         )
     model = MODELS.build(cfg.model)
     if run.checkpoint is not None:
-        _check_checkpoint(model, str(run.checkpoint))
+        load_weights(model, run.checkpoint)
     elif '://' not in (cfg.get('load_from') or '://'):
         read_checkpoint(cfg.load_from)
 
@@ -75,21 +81,21 @@ def _not_registered(name: str) -> str:
     return f"type='{name}' is not registered" + ''.join(f"; did you mean '{close}'?" for close in _similar(name))
 
 
-def _check_checkpoint(model: torch.nn.Module, path: str) -> None:
-    """Load the weights as MMDetection does, which renames those of an RPN inside a two-stage detector."""
-    weights = read_checkpoint(path)
-    weights = weights.get('state_dict', weights)
-    try:
-        missing, _ = model.load_state_dict(dict(weights), strict=False)
-    except RuntimeError as error:  # of another shape
-        missing = [' '.join(str(error).split()[:40])]
-    # an nRPN that the checkpoint lacks makes no difference to what is measured
-    missing = [key for key in missing if 'nrpn_head' not in key]
-    if missing:
+def _check_objects(config: Path, train_set: Dataset) -> None:
+    """Objects whose names are not among the classes are passed over in silence, by VOC's and COCO's data sets alike."""
+    if not hasattr(train_set, 'get_cat_ids'):
+        return
+    classes, seen = train_set.metainfo.get('classes', ()), set()
+    for index in range(len(train_set)):
+        seen.update(train_set.get_cat_ids(index))
+        if len(seen) >= len(classes):
+            return
+    if not seen:
         raise ValueError(
-            f'{path} is of another model: {len(missing)} of its weights are missing or of another shape, such as '
-            f'{missing[0]}; give the checkpoint that was trained with this config'
+            f'train_dataloader has no object of classes={classes}; write the names as annotations have them'
         )
+    unseen = [name for label, name in enumerate(classes) if label not in seen]
+    print(f'{config}: train_dataloader has no object of {unseen}; if it should, check the spelling', file=sys.stderr)
 
 
 def _explain(error: Exception) -> str:
@@ -99,5 +105,5 @@ def _explain(error: Exception) -> str:
     if missing:
         return _not_registered(missing[1])
     if isinstance(error, FileNotFoundError):
-        return f'{error.filename or text} is not there; check data_root and ann_file, or the variable that sets them'
+        return f'{error.filename or text} is not there; check data_root, ann_file, data_prefix or what sets them'
     return f'{type(error).__name__}: {text}'

@@ -8,11 +8,14 @@ import mmcv
 import numpy as np
 
 from ..evaluation.functional import box_ious
+from ..models.dense_heads.nrpn_settings import FALSE_POSITIVES
 from .look import BEST, SAME_PLACE, Look
 
 TEMPLATE = Path(__file__).with_name('page.html')
 # pixels of a picture's longer side, and JPEG's quality: some 25 kB a picture
 SIDE, QUALITY = 480, 80
+# from which false positives count until a reader chooses otherwise
+SCORE = FALSE_POSITIVES['score_thr']
 ABOUT = (
     f"Of each picture the RPN's {BEST} best proposals. A false positive overlaps no object by an IoU of 0.3; an object "
     f'is missed if no proposal overlaps it by {SAME_PLACE}. How wrong: missed objects plus the scores of the false '
@@ -33,17 +36,20 @@ def write_page(pictures: List[dict], names: Sequence[str], path: Path, num_shown
     worst = sorted(pictures, key=lambda picture: -_wrongness(picture))
     for picture in worst[num_shown:]:
         picture['image'] = None
+        for side in picture['sides']:
+            side['regions'] = side['regions'] and []
     about = ABOUT + OF_TWO * (len(names) == 2)
     left = f' Shown are the {num_shown} that are most wrong.' if len(pictures) > num_shown else ''
     # '<' would end the script that holds the data
-    data = json.dumps(dict(names=names, about=about + left, pictures=pictures)).replace('<', '\\u003c')
+    data = json.dumps(dict(names=names, score=SCORE, about=about + left, pictures=pictures)).replace('<', '\\u003c')
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE.read_text(encoding='utf-8').replace('__DATA__', data), encoding='utf-8')
 
 
 def _wrongness(picture: dict) -> float:
     return sum(
-        side['found'].count(False) + sum(box[4] for box in side['false'] if box[4] >= 0.3) for side in picture['sides']
+        side['found'].count(False) + sum(box[4] for box in side['false'] if box[4] >= SCORE)
+        for side in picture['sides']
     )
 
 
@@ -76,8 +82,8 @@ def entry(name: str, image: np.ndarray, width: int, height: int, looks: Sequence
 
 
 def _side(seen: Look, other: Optional[Look], has_nrpn: bool) -> dict:
-    false = np.column_stack([_rounded(seen.false_positives), seen.false_positive_scores.round(3)])
-    regions = np.column_stack([_rounded(seen.regions), seen.region_scores.round(3)])
+    false = np.column_stack([_rounded(seen.false_positives), seen.false_positive_scores.astype(float).round(3)])
+    regions = np.column_stack([_rounded(seen.regions), seen.region_scores.astype(float).round(3)])
     return dict(
         found=seen.found.tolist(),
         false=[
@@ -93,8 +99,8 @@ def _score_there(seen: Look, other: Optional[Look]) -> np.ndarray:
     if other is None or len(other.false_positives) == 0:
         return np.full(len(seen.false_positives), -1.0)
     same = box_ious(seen.false_positives, other.false_positives) >= SAME_PLACE
-    return np.where(same, other.false_positive_scores, -1.0).max(axis=1).round(3)
+    return np.where(same, other.false_positive_scores.astype(float), -1.0).max(axis=1).round(3)
 
 
 def _rounded(bboxes: np.ndarray) -> list:
-    return bboxes.round(1).tolist()
+    return np.asarray(bboxes, dtype=float).round(1).tolist()  # in float32 the digits would come back

@@ -37,6 +37,7 @@ def test_a_good_config_passes(make_run):
         ("optim_wrapper = dict(optimizer=dict(type='AdmW'))", "'AdmW' is not registered; did you mean 'AdamW'"),
         (f'test_dataloader = dict(dataset=dict(pipeline={NO_OBJECTS}))', 'LoadAnnotations'),
         ("train_dataloader = dict(dataset=dict(data_root='nowhere/'))", 'nowhere/.* is not there; check data_root'),
+        ("train_dataloader = dict(dataset=dict(metainfo=dict(classes=('cat', 'dog'))))", 'no object of classes=.*cat'),
     ],
 )
 def test_what_is_wrong_is_one_line_that_says_what_to_do(make_run, lines, words):
@@ -44,6 +45,19 @@ def test_what_is_wrong_is_one_line_that_says_what_to_do(make_run, lines, words):
     assert '\n' not in line
     assert 'mine.py: ' in line
     assert re.search(words, line), line
+
+
+def test_a_picture_that_is_not_there_is_told(make_run, shapes):
+    first = (shapes / 'ImageSets' / 'Main' / 'train.txt').read_text().split()[0]
+    (shapes / 'JPEGImages' / f'{first}.jpg').unlink()
+    line = check(make_run())
+    assert re.search(f'JPEGImages/{first}.jpg is not there; check data_root', line), line
+
+
+def test_a_misspelt_class_among_others_is_mentioned(make_run, capsys):
+    classes = ('disc', 'Square', 'triangle')
+    assert check(make_run(f'train_dataloader = dict(dataset=dict(metainfo=dict(classes={classes})))')) is None
+    assert "no object of ['Square']" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_model_is_told(make_run, tmp_path):

@@ -97,7 +97,7 @@ def walk(repo, tmp_path, mmdet_package):
     (copy / '.venv' / '.ready').touch()
 
     def run(lines):
-        script = '\n'.join(['set -ex', '. .venv/bin/activate', *lines])
+        script = '\n'.join(['set -ex', *lines])
         for old, new in {**CHANGED, 'onedl-mmdetection': mmdet_package}.items():
             script = script.replace(old, new)
         env = {**os.environ, 'PYTHONPATH': str(copy), 'TORCH_HOME': str(tmp_path / 'torch')}
@@ -130,7 +130,7 @@ def imagenet_weights(tmp_path):
 
 def test_own_data_in_vocs_format(repo, walk, imagenet_weights):
     said = walk(commands(repo / 'docs' / 'own_data.md'))
-    assert 'rpn_mine' in said and 'nrpn_mine' in said
+    assert 'nrpn_mine, difference' in said
     page = walk.copy / 'work_dirs' / 'mine' / 'page.html'
     assert page.read_text().count('data:image/jpeg') == 4
 
@@ -146,7 +146,7 @@ def test_own_data_in_cocos_format(repo, walk, imagenet_weights):
 
 
 def test_seeing_and_publishing(repo, walk):
-    seeing = ['python tools/dataset_converters/make_shapes.py data/shapes', *commands(repo / 'docs' / 'seeing.md')]
+    seeing = commands(repo / 'docs' / 'seeing.md')
     publish = [line.replace('work_dirs/mine', 'work_dirs/seen') for line in commands(repo / 'docs' / 'zoo.md')]
     walk([line.replace('interval=100', 'interval=1') for line in seeing] + publish)
     seen = walk.copy / 'work_dirs' / 'seen'

@@ -29,7 +29,9 @@ def drawn(build_head, features, make_sample, examples):
     """Head, hardness of every anchor as the example has it, and the indices drawn as hard, of one picture."""
 
     def drawn(sampler='NRPNSampler', **kwargs):
-        head = build_head(sampler=dict(type=sampler, num=32, hard_fraction=0.5, pool_factor=1), **kwargs)
+        # the hardest alone, but for the sampler whose point that is
+        pool_factor = 4 if sampler == 'HardestSampler' else 1
+        head = build_head(sampler=dict(type=sampler, num=32, hard_fraction=0.5, pool_factor=pool_factor), **kwargs)
         x = features(num=1)
         losses = head.loss(x, [make_sample([[8, 8, 40, 40]])])
         sum(sum(v) if isinstance(v, list) else v for k, v in losses.items() if 'loss' in k).backward()
@@ -70,19 +72,24 @@ def test_hardest(drawn):
 
 
 @pytest.mark.parametrize(
-    'name', ['README.md', *(f'docs/{n}.md' for n in ('measuring', 'overlap_loss', 'promises', 'seeing'))]
+    'name',
+    ['README.md', *(f'docs/{n}.md' for n in ('extending', 'measuring', 'overlap_loss', 'promises', 'seeing'))],
 )
-def test_config_lines_build(repo, tmp_path, name):
+def test_config_lines_build(repo, tmp_path, examples, name):
     """The config lines in the docs, laid over a stock config, build what they name."""
     blocks = re.findall(r'^```python\n(.*?)^```', (repo / name).read_text(), re.S | re.M)
-    blocks = [block for block in blocks if '_base_' not in block]  # those are over a file of the reader's
+    blocks = [block for block in blocks if '_base_' not in block and 'class ' not in block]
     assert blocks
     for number, block in enumerate(blocks):
         path = tmp_path / f'{number}.py'
         path.write_text("_base_ = ['mmdet::rpn/rpn_r50_fpn_1x_coco.py']\n" + block)
         cfg = Config.fromfile(path)
         if 'rpn_head' in block:
-            assert type(rpn_of(MODELS.build(cfg.model))).__name__ == cfg.model.rpn_head.type
+            head = rpn_of(MODELS.build(cfg.model))
+            assert type(head).__name__ == cfg.model.rpn_head.type
+            assert type(head.sampler).__name__ == cfg.model.train_cfg.rpn.sampler.type
+            if 'nrpn_head' in block:
+                assert type(head.nrpn_head).__name__ == cfg.model.rpn_head.nrpn_head.type
         if 'val_evaluator' in block:
             METRICS.build(cfg.val_evaluator)
         for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:

@@ -15,19 +15,26 @@ _base_ = ['{repo}/configs/nrpn/{name}_r18-w16_fpn_demo_shapes.py']
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
 """
 HOOK = "default_hooks = dict(hard_negatives=dict(type='HardNegativeVisualizationHook', interval=2))"
+# so that there are hard draws from the first step on
+NO_WARMUP = '\nmodel = dict(train_cfg=dict(rpn=dict(sampler=dict(warmup=0))))'
 SHORT = [
     '--cfg-options', 'train_cfg.max_iters=6', 'train_cfg.val_interval=6', 'train_dataloader.batch_size=4',
     'default_hooks.logger.interval=1', 'randomness.seed=0',
-    # no warm-up, so that there are hard draws from the first step on
-    'model.train_cfg.rpn.sampler.warmup=0',
 ]  # fmt: skip
+FOCAL = """
+focal = dict(_delete_=True, type='FocalLoss', use_sigmoid=True)
+model = dict(
+    rpn_head=dict(hardness_weight=4.0, loss_cls=focal),
+    train_cfg=dict(rpn=dict(sampler=dict(_delete_=True, type='PseudoSampler'))),
+)
+"""
 OWN = {'hard_neg_repeats', 'nrpn_fp_recall'}
 
 
 @pytest.fixture
 def train(run_tool, repo, shapes, tmp_path):
     def train(name, hook):
-        folder = tmp_path / ('with' if hook else 'without')
+        folder = tmp_path / ('with' if HOOK in hook else 'without')
         (tmp_path / 'mine.py').write_text(CONFIG.format(repo=repo, name=name, hook=hook))
         done = run_tool('tools/train.py', tmp_path / 'mine.py', '--work-dir', folder, *SHORT, SHAPES_ROOT=f'{shapes}/')
         return done, folder
@@ -43,7 +50,7 @@ def losses(folder):
 
 @pytest.mark.slow
 def test_tensorboard_has_it_and_training_is_the_same(train):
-    done, folder = train('nrpn-overlap', HOOK)
+    done, folder = train('nrpn-overlap', HOOK + NO_WARMUP)
     assert done.returncode == 0, done.stderr
     (file,) = folder.glob('*/vis_data/events.out.tfevents.*')
     events = EventAccumulator(str(file)).Reload()
@@ -56,15 +63,16 @@ def test_tensorboard_has_it_and_training_is_the_same(train):
     assert images[0].encoded_image_string.startswith(b'\x89PNG') and images[0].width > 500
     assert len([*folder.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 3
 
-    done, without = train('nrpn-overlap', '')
+    done, without = train('nrpn-overlap', NO_WARMUP)
     assert done.returncode == 0, done.stderr
     assert losses(without) == losses(folder)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['rpn-ohem', 'rpn'])
-def test_without_an_nrpn(train, name):
-    done, folder = train(name, HOOK)
+@pytest.mark.parametrize('name', ['rpn-ohem', 'nrpn', 'rpn'])
+def test_other_heads(train, name):
+    """Without an nRPN; with one that weighs all anchors and draws none; and the stock head."""
+    done, folder = train(name, HOOK + FOCAL * (name == 'nrpn'))
     if name == 'rpn':  # says so before the first step
         assert done.returncode != 0 and not [*folder.glob('*.pth')]
         assert "write rpn_head=dict(type='HardNegativeRPNHead'), or leave the hook out" in done.stderr

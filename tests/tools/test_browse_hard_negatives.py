@@ -3,6 +3,8 @@ import re
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
 
 pytestmark = pytest.mark.slow
 TOOL = 'tools/analysis_tools/browse_hard_negatives.py'
@@ -22,6 +24,7 @@ model = dict(
     roi_head=dict(bbox_head=dict(num_classes=3)),
     train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler'))),
 )
+default_hooks = dict(hard_negatives=dict(type='HardNegativeVisualizationHook', interval=3))
 """
 
 
@@ -30,6 +33,7 @@ def test_a_detector_beside_one_without_nrpn(run_tool, repo, shapes, tmp_path):
     config.write_text(FASTER.format(configs=repo / 'configs' / 'nrpn'))
     train = run_tool('tools/train.py', config, '--work-dir', work_dir, *SHORT, SHAPES_ROOT=f'{shapes}/')
     assert train.returncode == 0, train.stderr
+    assert len([*work_dir.glob('*/vis_data/vis_image/hard_negatives_3.png')]) == 1
     mine = work_dir / 'iter_3.pth'
     stripped = run_tool('tools/model_converters/strip_nrpn.py', mine, tmp_path / 'stock')
     assert stripped.returncode == 0, stripped.stderr
@@ -52,8 +56,20 @@ def test_a_checkpoint_that_does_not_fit_is_refused(run_tool, repo, shapes, tmp_p
     torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(16, 3, 7, 7)}), tmp_path / 'other.pth')
     config = 'configs/nrpn/nrpn_r18-w16_fpn_demo_shapes.py'
     done = run_tool(TOOL, config, tmp_path / 'other.pth', '--out', tmp_path / 'page.html', SHAPES_ROOT=f'{shapes}/')
-    assert done.returncode == 1 and f'other.pth does not fit {config}: it has no ' in done.stderr
+    assert done.returncode == 1 and 'other.pth is of another model: ' in done.stderr
     torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(64, 3, 7, 7)}), tmp_path / 'other.pth')
     done = run_tool(TOOL, config, tmp_path / 'other.pth', '--out', tmp_path / 'page.html', SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 1 and 'size mismatch for backbone.conv1.weight' in done.stderr
     assert not (tmp_path / 'page.html').exists()
+
+
+def test_pictures_without_objects_loaded_are_refused(run_tool, repo, shapes, tmp_path):
+    base = repo / 'configs' / 'nrpn' / 'rpn_r18-w16_fpn_demo_shapes.py'
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        f"_base_ = ['{base}']\npipeline = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs')]\n"
+        'val_dataloader = dict(dataset=dict(pipeline=pipeline))'
+    )
+    torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), tmp_path / 'new.pth')
+    done = run_tool(TOOL, config, tmp_path / 'new.pth', '--out', tmp_path / 'page.html', SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 1 and "dict(type='LoadAnnotations', with_bbox=True)" in done.stderr

@@ -54,11 +54,11 @@ def random_boxes(rng, num):
         rng.uniform(0, 250, (num, 2)),
         rng.choice([10, 50, 120], (num, 1)) * rng.uniform(0.9, 1.1, (num, 2)),
     )
-    return np.hstack([corners, corners + sides]).round(1)
+    return np.hstack([corners, corners + sides]).round(1).astype(np.float32)
 
 
 def random_look(rng, objects):
-    scores = rng.random((2, 12)).round(3)
+    scores = rng.random((2, 12)).round(3).astype(np.float32)
     return Look(
         objects=objects,
         found=rng.random(len(objects)) < 0.6,
@@ -138,7 +138,7 @@ def test_boxes_lie_where_they_should_and_hide(open_page):
         # a line of two pixels is drawn around it
         assert drawn['x'] - picture['x'] == pytest.approx(x1 * scale, abs=3)
         assert drawn['y'] + drawn['height'] - picture['y'] == pytest.approx(y2 * scale, abs=3)
-        assert f'score {seen.false_positive_scores[i]:g}' in rect.locator('title').text_content()
+        assert rect.locator('title').text_content() == f'false positive, score {seen.false_positive_scores[i]:.3g}'
     assert page.locator('rect.region').count() == 12
     page.get_by_label("nRPN's regions").uncheck()
     assert page.locator('rect.region').count() == 0 and page.locator('rect.false').count() == 12
@@ -187,6 +187,7 @@ def test_more_pictures_than_a_page_and_than_are_shown(open_page):
 
 def test_names_are_text_and_no_markup(open_page):
     rng = np.random.default_rng(3)
-    name = '</script><script>throw 1</script><b>&amp;.jpg'
+    name = '</script><script>throw 1</script><b>&amp;" onload="throw 1.jpg'
     page = open_page([[random_look(rng, random_boxes(rng, 2))]], ['<i>mine</i>'], file_names=[name])
     assert page.inner_text('h1') == '<i>mine</i>' and page.inner_text('.card h2') == name
+    assert page.locator('svg').get_attribute('aria-label') == name

@@ -22,7 +22,7 @@ from mmengine.utils import import_modules_from_strings
 from rich.progress import track
 from torch import nn
 
-from mmdet_nrpn.utils import read_checkpoint, rpn_of
+from mmdet_nrpn.utils import load_weights, rpn_of
 from mmdet_nrpn.visualization import Look, look
 from mmdet_nrpn.visualization.page import entry, write_page
 
@@ -38,14 +38,7 @@ def load(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Module
         import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = MODELS.build(cfg.model).to(device).eval()
-    state = read_checkpoint(checkpoint)
-    state = state.get('state_dict', state)
-    try:
-        missing = model.load_state_dict(state, strict=False).missing_keys
-    except RuntimeError as error:  # of other sizes
-        raise ValueError(f'{checkpoint} does not fit {config}: {str(error).splitlines()[1].strip()}') from error
-    if missing:
-        raise ValueError(f'{checkpoint} does not fit {config}: it has no {missing[0]} and {len(missing) - 1} others')
+    state = load_weights(model, checkpoint)
     has_nrpn = any('nrpn_head.' in key for key in state) and getattr(rpn_of(model), 'nrpn_head', None) is not None
     return cfg, model, has_nrpn
 
@@ -94,7 +87,7 @@ def main() -> None:
     pictures = []
     for data in track(Runner.build_dataloader(loader, seed=0), 'Looking at the validation pictures'):
         sample, image = data['data_samples'][0], data['inputs'][0]
-        if 'gt_instances' not in sample or len(image) != 3:
+        if 'bboxes' not in sample.gt_instances or len(image) != 3:
             sys.exit(
                 f'{args.config}: val_dataloader must give pictures with their objects; its pipeline needs '
                 "dict(type='LoadAnnotations', with_bbox=True) after resizing"

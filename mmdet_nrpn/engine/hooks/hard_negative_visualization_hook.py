@@ -1,6 +1,7 @@
 from functools import partial
 from typing import Dict, List, Optional
 
+import numpy as np
 import torch
 from mmdet.registry import HOOKS
 from mmdet.structures.bbox import bbox_flip, bbox_overlaps, get_box_tensor
@@ -28,14 +29,16 @@ class HardNegativeVisualizationHook(Hook):
     Beside what ``HardNegativeRPNHead`` logs by itself (``nrpn_false_positives``, ``rpn_hard_neg_score``,
     ``rpn_random_neg_score``) it logs
 
-    - ``hard_neg_repeats``, in every step: the share of the negatives drawn as hard that were drawn as hard when the
-      picture was last seen, too (an anchor within an IoU of 0.7, after flips and resizing are undone; other ways of
-      moving objects are not undone). It is of the process that logs, which remembers 2000 pictures.
+    - ``hard_neg_repeats``, in every step that sees a picture again: the share of the negatives drawn as hard that were
+      drawn as hard when the picture was last seen, too (an anchor within an IoU of 0.7, after flips and resizing are
+      undone; other ways of moving objects are not undone). Each process remembers 2000 pictures of its own.
     - ``nrpn_fp_recall``, every ``interval`` steps: the share of the RPN's false positives (among its 100 best
       proposals of a picture, scored at least ``false_positives.score_thr``) that one of nRPN's 100 best regions
-      overlaps by 0.5. Where there are none, the last value stays.
+      overlaps by 0.5.
 
-    and, every ``interval`` steps, draws a picture ``hard_negatives``: objects, the RPN's false positives, nRPN's
+    Where there is nothing to tell, the last value stays in the log. It also
+
+    draws, every ``interval`` steps, a picture ``hard_negatives``: objects, the RPN's false positives, nRPN's
     regions, and the negatives drawn, as they were in that step.
 
     Args:
@@ -67,7 +70,8 @@ class HardNegativeVisualizationHook(Hook):
                 f'HardNegativeVisualizationHook needs a HardNegativeRPNHead, the RPN is {type(self.head).__name__}; '
                 "write rpn_head=dict(type='HardNegativeRPNHead'), or leave the hook out"
             )
-        watched = dict(data=model.data_preprocessor, rpn=self.head, nrpn=self.head.nrpn_head)
+        self.preprocessor = model.data_preprocessor
+        watched = dict(data=self.preprocessor, rpn=self.head, nrpn=self.head.nrpn_head)
         self.handles = [
             module.register_forward_hook(partial(self._keep, name)) for name, module in watched.items() if module
         ]
@@ -90,14 +94,29 @@ class HardNegativeVisualizationHook(Hook):
         if self.every_n_train_iters(runner, self.interval):
             looks = look(self.head, self.seen['rpn'], self.seen.get('nrpn'), self.seen['data']['data_samples'])
             self._log_recall(runner, looks)
-            images = [image.permute(1, 2, 0).flip(-1).cpu().numpy() for image in data_batch['inputs']]
+            images = self._images()[: self.num_pictures]
             # here, so that importing this package does not import what draws
             from ...visualization.hard_negatives import draw_hard_negatives
 
-            n = self.num_pictures
-            drawn = self._drawn()[:n] if draws else None
-            picture = draw_hard_negatives(images[:n], looks[:n], drawn, self.num_boxes)
-            runner.visualizer.add_image('hard_negatives', picture, step=runner.iter + 1)
+            num = len(images)
+            drawn = self._drawn()[:num] if draws else None
+            if num > 0:
+                picture = draw_hard_negatives(images, looks[:num], drawn, self.num_boxes)
+                runner.visualizer.add_image('hard_negatives', picture, step=runner.iter + 1)
+
+    def _images(self) -> List[np.ndarray]:
+        """The pictures as the network saw them, RGB; none where it sees something else, as in the laboratory."""
+        inputs, images = self.seen['data']['inputs'], []
+        if not isinstance(inputs, Tensor) or inputs.shape[1] != 3:
+            return images
+        mean, std = (getattr(self.preprocessor, name, default) for name, default in (('mean', 0), ('std', 1)))
+        pixels = (inputs.float() * std + mean).round().clamp(0, 255).byte()
+        # pipelines load BGR
+        pixels = pixels if self.preprocessor._channel_conversion else pixels.flip(1)
+        for image, sample in zip(pixels, self.seen['data']['data_samples']):
+            height, width = sample.img_shape[:2]
+            images.append(image[:, :height, :width].permute(1, 2, 0).cpu().numpy())
+        return images
 
     def _drawn(self) -> List[DrawnNegatives]:
         """The anchors drawn of each picture."""
