@@ -14,6 +14,7 @@ METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP
 # folder of results: what a run was trained and measured on
 RESULTS = {
     'shapes': dict(train='shapes train (drawn, 256 px)', test='shapes val (drawn, 256 px)'),
+    'whole': dict(train='VOC 2007 train (320 px)', test='VOC 2007 val (320 px)'),
     'lab/val': dict(
         train='VOC 2007 train (320 px, features of the frozen backbone)',
         test='VOC 2007 val (320 px, features of the frozen backbone)',
