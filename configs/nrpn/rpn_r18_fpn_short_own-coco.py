@@ -4,11 +4,7 @@ train_json, train_images = 'annotations/train.json', 'train/'
 val_json, val_images = 'annotations/val.json', 'val/'
 classes = ('cat', 'dog')
 
-_base_ = ['./_base_/models/rpn_r18_fpn.py', './_base_/datasets/shapes.py', './_base_/schedules/schedule_short.py']
-custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline.insert(2, dict(type='Resize', scale=(320, 320), keep_ratio=True))
-test_pipeline[1].scale = (320, 320)
+_base_ = ['./rpn_r18_fpn_short_own-voc.py']
 data = dict(_delete_=True, type='CocoDataset', data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(
     dataset=dict(
@@ -16,9 +12,11 @@ train_dataloader = dict(
         ann_file=train_json,
         data_prefix=dict(img=train_images),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
-        pipeline=train_pipeline,
+        pipeline=_base_.train_pipeline,
     )
 )
 val_dataloader = test_dataloader = dict(
-    dataset=dict(**data, ann_file=val_json, data_prefix=dict(img=val_images), test_mode=True, pipeline=test_pipeline)
+    dataset=dict(
+        **data, ann_file=val_json, data_prefix=dict(img=val_images), test_mode=True, pipeline=_base_.test_pipeline
+    )
 )
