@@ -131,7 +131,7 @@ def imagenet_weights(tmp_path):
 
 def test_own_data_in_vocs_format(repo, walk, imagenet_weights):
     said = walk(commands(repo / 'docs' / 'own_data.md'))
-    assert 'nrpn_mine, difference' in said
+    assert 'nrpn, difference' in said
     page = walk.copy / 'work_dirs' / 'mine' / 'page.html'
     assert page.read_text().count('data:image/jpeg') == 4
 
