@@ -110,6 +110,7 @@ def test_repeats_are_of_the_same_picture(repeats):
     assert repeats([[50, 0, 90, 40]]) == 0  # against the last draws of it
     assert repeats([[50, 0, 90, 40]]) == 1
     assert repeats([]) is None  # nothing drawn as hard: the last ones stay
+    assert repeats([[50, 0, 90, 40]], name=None) is None
     assert repeats([[50, 0, 90, 40]]) == 1
 
 

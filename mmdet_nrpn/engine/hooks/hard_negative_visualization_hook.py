@@ -36,10 +36,9 @@ class HardNegativeVisualizationHook(Hook):
       proposals of a picture, scored at least ``false_positives.score_thr``) that one of nRPN's 100 best regions
       overlaps by 0.5.
 
-    Where there is nothing to tell, the last value stays in the log. It also
-
-    draws, every ``interval`` steps, a picture ``hard_negatives``: objects, the RPN's false positives, nRPN's
-    regions, and the negatives drawn, as they were in that step.
+    Where there is nothing to tell, the last value stays in the log. Every ``interval`` steps it also draws a picture
+    ``hard_negatives``: objects, the RPN's false positives, nRPN's regions, and the negatives drawn, as they were in
+    that step.
 
     Args:
         interval (int): Steps between two pictures. Defaults to 200.
@@ -132,9 +131,10 @@ class HardNegativeVisualizationHook(Hook):
     def _log_repeats(self, runner: Runner) -> None:
         repeats = []
         for drawn, sample in zip(self._drawn(), self.seen['data']['data_samples']):
-            if len(drawn.hard) == 0:
+            name = sample.metainfo.get('img_path')  # pipelines may leave it out
+            if name is None or len(drawn.hard) == 0:
                 continue
-            now, name = _in_original_pixels(torch.from_numpy(drawn.hard), sample.metainfo), sample.img_path
+            now = _in_original_pixels(torch.from_numpy(drawn.hard), sample.metainfo)
             if name in self.last_drawn:
                 repeats.append(bbox_overlaps(now, self.last_drawn[name]).max(dim=1).values >= SAME_ANCHOR)
             if name in self.last_drawn or len(self.last_drawn) < REMEMBERED:
