@@ -25,6 +25,11 @@ settings.register_profile('repeatable', derandomize=True, deadline=None)
 settings.load_profile('repeatable')
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests first, so that no worker ends with one of them while the others have nothing left."""
+    items.sort(key=lambda item: 'slow' not in item.keywords)
+
+
 @pytest.fixture
 def repo():
     return REPO

@@ -27,7 +27,7 @@ from mmdet_nrpn.visualization import Look, look
 from mmdet_nrpn.visualization.page import entry, write_page
 
 
-def load(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Module, bool]:
+def build(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Module, bool]:
     """A config, its model with the checkpoint's weights, and whether an nRPN is among them.
 
     Raises:
@@ -79,7 +79,7 @@ def main() -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     files = [*([args.baseline] if args.baseline else []), (args.config, args.checkpoint)]
     try:
-        loaded = [load(*pair, device) for pair in files]
+        loaded = [build(*pair, device) for pair in files]
     except ValueError as error:
         sys.exit(str(error))
     # of the config that is looked at, also for the baseline
