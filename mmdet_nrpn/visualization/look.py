@@ -8,7 +8,7 @@ from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..models.utils import false_positives
+from ..models.utils import false_positives, in_float32
 
 # A box that overlaps another by this IoU is at the same place.
 SAME_PLACE = 0.5
@@ -65,13 +65,13 @@ def look(
         list[Look]: One a picture.
     """
     metas = [sample.metainfo for sample in batch_data_samples]
-    outs = _in_float32(outs)
+    outs = in_float32(outs)
     proposals = head.predict_by_feat(*outs, batch_img_metas=metas, rescale=rescale)
     if nrpn_outs is None:
         none = InstanceData(bboxes=outs[0][0].new_zeros(0, 4), scores=outs[0][0].new_zeros(0))
         regions = [none] * len(proposals)
     else:
-        regions = head.predict_nrpn_by_feat(_in_float32(nrpn_outs), outs[1], metas, rescale)
+        regions = head.predict_nrpn_by_feat(in_float32(nrpn_outs), outs[1], metas, rescale)
     return [_look(*picture) for picture in zip(proposals, regions, batch_data_samples)]
 
 
@@ -107,8 +107,3 @@ def in_same_place(bboxes: Tensor, others: Tensor) -> Tensor:
     if len(others) == 0:
         return bboxes.new_zeros(len(bboxes), dtype=torch.bool)
     return bbox_overlaps(bboxes.float(), others.float()).max(dim=1).values >= SAME_PLACE
-
-
-def _in_float32(outs: tuple) -> tuple:
-    """In half precision, boxes would be pixels off, and NMS on the CPU does not take them."""
-    return tuple([level if level is None else level.float() for level in levels] for levels in outs)

@@ -12,10 +12,14 @@ from mmdet_nrpn.models.utils import objectness_logits
 from mmdet_nrpn.utils import rpn_of
 
 
+def python_blocks(path):
+    return re.findall(r'^```python\n(.*?)^```', path.read_text(), re.S | re.M)
+
+
 @pytest.fixture
 def examples(repo, monkeypatch):
     """The classes of docs/extending.md by name, registered as they would be by a module of a project."""
-    blocks = re.findall(r'^```python\n(.*?)^```', (repo / 'docs' / 'extending.md').read_text(), re.S | re.M)
+    blocks = python_blocks(repo / 'docs' / 'extending.md')
     names = {}
     for block in blocks:
         # registering a second time, in another test, would be refused
@@ -77,8 +81,7 @@ def test_hardest(drawn):
 )
 def test_config_lines_build(repo, tmp_path, examples, name):
     """The config lines in the docs, laid over a stock config, build what they name."""
-    blocks = re.findall(r'^```python\n(.*?)^```', (repo / name).read_text(), re.S | re.M)
-    blocks = [block for block in blocks if '_base_' not in block and 'class ' not in block]
+    blocks = [block for block in python_blocks(repo / name) if '_base_' not in block and 'class ' not in block]
     assert blocks
     for number, block in enumerate(blocks):
         path = tmp_path / f'{number}.py'

@@ -82,7 +82,7 @@ def test_other_heads(train, name):
 
 
 @pytest.fixture
-def repeats(monkeypatch):
+def repeats():
     """What the hook logs when a picture's hard draws are these, one call a step."""
     hook = HardNegativeVisualizationHook()
 
@@ -91,11 +91,10 @@ def repeats(monkeypatch):
 
     def step(hard, name='a.jpg', zoom=1, **meta):
         drawn = DrawnNegatives(np.array(hard, dtype=np.float32).reshape(-1, 4), None)
-        monkeypatch.setattr(hook, '_drawn', lambda: [drawn])
         meta = dict(img_path=name, img_shape=(100 * zoom, 200 * zoom), scale_factor=(zoom, zoom), **meta)
         hook.seen['data'] = dict(data_samples=[DetDataSample(metainfo=meta)])
         Runner.message_hub = MessageHub('fresh')
-        hook._log_repeats(Runner)
+        hook._log_repeats(Runner, [drawn])
         history = Runner.message_hub.log_scalars.get('train/hard_neg_repeats')
         return None if history is None else history.current()
 

@@ -87,29 +87,27 @@ class HardNegativeVisualizationHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
     ) -> None:
-        draws = isinstance(self.head.sampler, NRPNSampler)
-        if draws:
-            self._log_repeats(runner)
+        drawn = self._drawn() if isinstance(self.head.sampler, NRPNSampler) else None
+        if drawn is not None:
+            self._log_repeats(runner, drawn)
         if self.every_n_train_iters(runner, self.interval):
             looks = look(self.head, self.seen['rpn'], self.seen.get('nrpn'), self.seen['data']['data_samples'])
             self._log_recall(runner, looks)
-            images = self._images()[: self.num_pictures]
+            images = self._images()
             # here, so that importing this package does not import what draws
             from ...visualization.hard_negatives import draw_hard_negatives
 
-            num = len(images)
-            drawn = self._drawn()[:num] if draws else None
-            if num > 0:
-                picture = draw_hard_negatives(images, looks[:num], drawn, self.num_boxes)
+            if images:
+                picture = draw_hard_negatives(images, looks[: len(images)], drawn, self.num_boxes)
                 runner.visualizer.add_image('hard_negatives', picture, step=runner.iter + 1)
 
     def _images(self) -> List[np.ndarray]:
-        """The pictures as the network saw them, RGB; none where it sees something else, as in the laboratory."""
+        """The first pictures as the network saw them, RGB; none where it sees something else, as in the laboratory."""
         inputs, images = self.seen['data']['inputs'], []
         if not isinstance(inputs, Tensor) or inputs.shape[1] != 3:
             return images
         mean, std = (getattr(self.preprocessor, name, default) for name, default in (('mean', 0), ('std', 1)))
-        pixels = (inputs.float() * std + mean).round().clamp(0, 255).byte()
+        pixels = (inputs[: self.num_pictures].float() * std + mean).round().clamp(0, 255).byte()
         # pipelines load BGR
         pixels = pixels if self.preprocessor._channel_conversion else pixels.flip(1)
         for image, sample in zip(pixels, self.seen['data']['data_samples']):
@@ -128,13 +126,13 @@ class HardNegativeVisualizationHook(Hook):
             for result in results
         ]
 
-    def _log_repeats(self, runner: Runner) -> None:
+    def _log_repeats(self, runner: Runner, drawn: List[DrawnNegatives]) -> None:
         repeats = []
-        for drawn, sample in zip(self._drawn(), self.seen['data']['data_samples']):
+        for negatives, sample in zip(drawn, self.seen['data']['data_samples']):
             name = sample.metainfo.get('img_path')  # pipelines may leave it out
-            if name is None or len(drawn.hard) == 0:
+            if name is None or len(negatives.hard) == 0:
                 continue
-            now = _in_original_pixels(torch.from_numpy(drawn.hard), sample.metainfo)
+            now = _in_original_pixels(torch.from_numpy(negatives.hard), sample.metainfo)
             if name in self.last_drawn:
                 repeats.append(bbox_overlaps(now, self.last_drawn[name]).max(dim=1).values >= SAME_ANCHOR)
             if name in self.last_drawn or len(self.last_drawn) < REMEMBERED:

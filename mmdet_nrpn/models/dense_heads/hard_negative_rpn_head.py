@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..task_modules import NRPNSampler
-from ..utils import objectness_logits
+from ..utils import in_float32, objectness_logits
 from .hardness_rpn_head import HardnessRPNHead
 
 HARDNESS = ('nrpn', 'rpn')
@@ -188,9 +188,7 @@ class HardNegativeRPNHead(HardnessRPNHead):
             return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
         losses, outs = self._loss(x, batch_data_samples)
         img_metas = [sample.metainfo for sample in batch_data_samples]
-        # in half precision, boxes would be pixels off, and NMS on the CPU does not take them
-        outs = ([level.float() for level in levels] for levels in outs)
-        return losses, self.predict_by_feat(*outs, batch_img_metas=img_metas, cfg=proposal_cfg)
+        return losses, self.predict_by_feat(*in_float32(outs), batch_img_metas=img_metas, cfg=proposal_cfg)
 
     def _loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, tuple]:
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)

@@ -1,7 +1,7 @@
 from .candidates import Candidates, decode_at, mine_candidates
 from .draw import draw
 from .false_positives import false_positives, on_ignored
-from .levels import flatten_levels, objectness_logits
+from .levels import flatten_levels, in_float32, objectness_logits
 
 __all__ = [
     'Candidates',
@@ -9,6 +9,7 @@ __all__ = [
     'draw',
     'false_positives',
     'flatten_levels',
+    'in_float32',
     'mine_candidates',
     'objectness_logits',
     'on_ignored',

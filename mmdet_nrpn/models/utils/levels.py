@@ -1,4 +1,4 @@
-from typing import List
+from typing import List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -29,3 +29,15 @@ def objectness_logits(cls_scores: List[Tensor]) -> Tensor:
         Tensor: Logits, (N, num_priors) float32.
     """
     return flatten_levels([level.detach() for level in cls_scores], 1).squeeze(-1).float()
+
+
+def in_float32(outs: Tuple[List[Optional[Tensor]], ...]) -> Tuple[List[Optional[Tensor]], ...]:
+    """An RPN's outputs to predict from: in half precision, boxes would be pixels off, and NMS on the CPU takes none.
+
+    Args:
+        outs (tuple[list[Tensor | None]]): Objectness and box deltas, a map a level.
+
+    Returns:
+        tuple[list[Tensor | None]]: The same in float32.
+    """
+    return tuple([level if level is None else level.float() for level in levels] for levels in outs)
