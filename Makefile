@@ -11,8 +11,7 @@ DEMO := work_dirs/demo$(VENV:.venv%=%)
 DEMO_RPN := configs/nrpn/rpn_r18-w16_fpn_demo_shapes
 DEMO_NRPN := configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
-# tests often wait for processes that start: one worker more than cores
-WORKERS := $(shell echo $$(($$(nproc) < 4 ? $$(nproc) + 1 : 4)))
+WORKERS := $(shell echo $$(($$(nproc) < 4 ? $$(nproc) : 4)))
 # mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
 ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1

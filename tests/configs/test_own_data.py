@@ -13,6 +13,8 @@ SMALL = [
     'train_dataloader.dataset.pipeline.2.scale=(128,128)',
     'val_dataloader.dataset.pipeline.1.scale=(128,128)',
     'test_dataloader.dataset.pipeline.1.scale=(128,128)',
+    'model.train_cfg.rpn_proposal.max_per_img=20',
+    'model.test_cfg.rpn.max_per_img=20',
     'default_hooks.logger.interval=1',
 ]
 

@@ -40,6 +40,7 @@ WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
     'configs/nrpn/_base_/schedules/schedule_short.py': [('= 200', '= 2'), ('20', '1')],
+    'configs/nrpn/rpn_r18_fpn_short_own-voc.py': [('(320, 320)', '(96, 96)')],
     'tools/dataset_converters/make_shapes.py': [
         ('default=600', 'default=12'),
         ('default=150', 'default=4'),

@@ -4,6 +4,7 @@ import importlib.util
 import json
 
 import pytest
+from mmengine.config import Config
 
 CONFIG = 'rpn_r18-w16_fpn_demo_shapes.py'
 SHORT = [
@@ -44,24 +45,15 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
     done = environment.run(*command, **env)
     assert done.returncode == 0 and 'proposal/AR@100' in done.stdout, done.stdout + done.stderr
 
-    searched = tmp_path / 'searched'
-    key = '--model.train_cfg.rpn.sampler.hard_fraction'
+    key, grid = 'model.train_cfg.rpn.sampler.hard_fraction', tmp_path / 'grid'
     nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn_'))
-    command = [
-        *mim,
-        'gridsearch',
-        mmdet_package,
-        nrpn,
-        '--gpus',
-        0,
-        '--work-dir',
-        searched,
-        '--search-args',
-        f'{key} 0.25 0.5',
-    ]
-    done = environment.run(*command, *SHORT, **env)
+    command = [*mim, 'gridsearch', mmdet_package, nrpn, '--gpus', 0, '--work-dir', grid]
+    done = environment.run(*command, '--search-args', f'--{key} 0.25', *SHORT, **env)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(path.name for path in searched.glob('*')) == [], done.stdout
+    (searched,) = tmp_path.glob('grid_search_*')
+    assert searched.name == f'grid_search_{key}_0.25' and len(losses(searched)) == 2
+    (ran,) = searched.glob('*.py')
+    assert Config.fromfile(ran).model.train_cfg.rpn.sampler.hard_fraction == 0.25
 
     done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
     assert done.returncode == 0 and 'nrpn_r18-w16_fpn_demo_shapes' in done.stdout, done.stdout + done.stderr

@@ -14,11 +14,14 @@ _base_ = ['mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py']
 custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
 model = dict(
     rpn_head=dict(type='HardNegativeRPNHead'),
-    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.25))),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.25)),
+        rpn_proposal=dict(max_per_img=20),
+    ),
     backbone=dict(depth=18, base_channels=8, init_cfg=None),
     neck=dict(in_channels=[8, 16, 32, 64]),
     roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)),
-    test_cfg=dict(rcnn=dict(score_thr=0.0)),
+    test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(score_thr=0.0)),
 )
 meta, prefix = dict(classes=('box',)), dict(img='pictures/')
 data = dict(data_root='data/', metainfo=meta, ann_file='boxes.json', data_prefix=prefix)

@@ -21,27 +21,38 @@ OPTIONS = [
 
 
 @pytest.fixture
-def start(repo, shapes, tmp_path):
-    def run(name, work_dir, *args):
+def arguments(repo, tmp_path):
+    """Of a training of a config of the demo, in a folder."""
+
+    def make(name, work_dir):
         config = tmp_path / 'config.py'
         base = repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py'
         config.write_text(f"_base_ = ['{base}']\ncustom_hooks = [dict(type='StepSeedHook')]\n")
+        return ['tools/train.py', config, '--work-dir', work_dir]
+
+    return make
+
+
+@pytest.fixture
+def start(repo, shapes):
+    """Start a training in a session of its own."""
+
+    def start(args):
         return subprocess.Popen(
-            [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, *args, *OPTIONS],
+            [sys.executable, *args],
             cwd=repo,
             env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
-    return run
+    return start
 
 
 def kill(process):
     os.killpg(process.pid, signal.SIGKILL)  # its data loaders as well
-    process.communicate()
+    process.wait()
 
 
 def weights(work_dir):
@@ -49,13 +60,12 @@ def weights(work_dir):
 
 
 @pytest.mark.parametrize('name', ['rpn', 'nrpn-overlap'])
-def test_killed_and_resumed_it_ends_where_it_would_have(start, tmp_path, name):
-    straight = start(name, tmp_path / 'straight')
-    printed = straight.communicate(timeout=300)[0]
-    assert straight.returncode == 0, printed
+def test_killed_and_resumed_it_ends_where_it_would_have(start, run_tool, arguments, shapes, tmp_path, name):
+    straight, killed = tmp_path / 'straight', tmp_path / 'killed'
+    done = run_tool(*arguments(name, straight), *OPTIONS, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0, done.stderr
 
-    killed = tmp_path / 'killed'
-    process = start(name, killed)
+    process = start([*arguments(name, killed), *OPTIONS])
     at = random.Random(name).randint(2, STEPS - 3)
     deadline = time.monotonic() + 200
     while not (killed / f'iter_{at}.pth').exists():
@@ -67,11 +77,11 @@ def test_killed_and_resumed_it_ends_where_it_would_have(start, tmp_path, name):
     newest = max(killed.glob('*.pth'), key=lambda path: int(path.stem.split('_')[1]))
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
 
-    resumed = start(name, killed, '--resume')
-    printed = resumed.communicate(timeout=300)[0]
-    assert resumed.returncode == 0, printed
+    done = run_tool(*arguments(name, killed), '--resume', *OPTIONS, SHAPES_ROOT=f'{shapes}/')
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed
     assert f'{newest} was not written to its end' in printed
     assert f'iter_{int(newest.stem.split("_")[1]) - 1}.pth' in printed
-    expected = weights(tmp_path / 'straight')
+    expected = weights(straight)
     for key, value in weights(killed).items():
         assert torch.equal(value, expected[key]), key

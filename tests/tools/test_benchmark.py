@@ -89,11 +89,11 @@ def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
     assert 'resumed epoch' in done.stdout or 'resumed from' in done.stdout.lower()
     assert (folder / 'result.json').exists()
 
-    done = run_tool(tool, ours, '--work-dir', tmp_path / 'straight', '--seeds', 0, SHAPES_ROOT=f'{shapes}/')
+    straight = tmp_path / 'straight'
+    done = run_tool('tools/train.py', folder.with_suffix('.py'), '--work-dir', straight, SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 0, done.stderr
     ended, straight = (
-        torch.load(work / 'nrpn-overlap' / 'seed0' / 'iter_12.pth', weights_only=False)['state_dict']
-        for work in (tmp_path / 'work', tmp_path / 'straight')
+        torch.load(work / 'iter_12.pth', weights_only=False)['state_dict'] for work in (folder, straight)
     )
     assert all(torch.equal(ended[key], value) for key, value in straight.items())
 

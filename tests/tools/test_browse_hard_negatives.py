@@ -22,7 +22,7 @@ model = dict(
     neck=dict(in_channels=[8, 16, 32, 64]),
     rpn_head=dict(type='HardNegativeRPNHead'),
     roi_head=dict(bbox_head=dict(num_classes=3)),
-    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler'))),
+    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler')), rpn_proposal=dict(max_per_img=20)),
 )
 default_hooks = dict(hard_negatives=dict(type='HardNegativeVisualizationHook', interval=3))
 """
