@@ -39,10 +39,8 @@ def train(model, seeds, lr=1e-2):
         yield loss.item()
 
 
-def main():
-    dist.init_process_group('gloo')
-    rank, steps = dist.get_rank(), int(sys.argv[1])
-    differing, finite = 0, True
+def train_all(steps):
+    rank, differing, finite = dist.get_rank(), 0, True
     for variant in hostile.VARIANTS:
         if variant == 'inside':  # MMDetection refuses pictures smaller than their anchors
             continue
@@ -61,9 +59,16 @@ def main():
     losses = list(train(alone, range(steps)))
     wrapped = nn.parallel.DistributedDataParallel(together, find_unused_parameters=False)
     same = losses == list(train(wrapped, range(steps))) and torch.equal(flat(alone), flat(together))
-    if rank == 0:
-        print(json.dumps(dict(differing=differing, finite=bool(finite), same=same)))
+    return dict(differing=differing, finite=bool(finite), same=same)
+
+
+def main():
+    dist.init_process_group('gloo')
+    rank, result = dist.get_rank(), train_all(int(sys.argv[1]))
+    # now that no DDP model is left: the last would wait, holding the GIL, for a thread of gloo's that wants it
     dist.destroy_process_group()
+    if rank == 0:
+        print(json.dumps(result))
 
 
 if __name__ == '__main__':
