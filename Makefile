@@ -11,7 +11,6 @@ DEMO := work_dirs/demo$(VENV:.venv%=%)
 DEMO_RPN := configs/nrpn/rpn_r18-w16_fpn_demo_shapes
 DEMO_NRPN := configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
-WORKERS := $(shell echo $$(($$(nproc) < 4 ? $$(nproc) : 4)))
 # mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
 ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
@@ -43,4 +42,4 @@ demo: $(READY)
 test: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PY) -m pytest -n $(WORKERS) --dist worksteal
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal

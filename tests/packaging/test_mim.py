@@ -48,12 +48,13 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
     key, grid = 'model.train_cfg.rpn.sampler.hard_fraction', tmp_path / 'grid'
     nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn_'))
     command = [*mim, 'gridsearch', mmdet_package, nrpn, '--gpus', 0, '--work-dir', grid]
-    done = environment.run(*command, '--search-args', f'--{key} 0.25', *SHORT, **env)
+    done = environment.run(*command, '--search-args', f'--{key} 0.25 0.5', *SHORT, **env)
     assert done.returncode == 0, done.stdout + done.stderr
-    (searched,) = tmp_path.glob('grid_search_*')
-    assert searched.name == f'grid_search_{key}_0.25' and len(losses(searched)) == 2
-    (ran,) = searched.glob('*.py')
-    assert Config.fromfile(ran).model.train_cfg.rpn.sampler.hard_fraction == 0.25
+    for value in (0.25, 0.5):
+        searched = tmp_path / f'grid_search_{key}_{value}'
+        assert len(losses(searched)) == 2
+        (ran,) = searched.glob('*.py')
+        assert Config.fromfile(ran).model.train_cfg.rpn.sampler.hard_fraction == value
 
     done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
     assert done.returncode == 0 and 'nrpn_r18-w16_fpn_demo_shapes' in done.stdout, done.stdout + done.stderr

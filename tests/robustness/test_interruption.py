@@ -28,7 +28,7 @@ def arguments(repo, tmp_path):
         config = tmp_path / 'config.py'
         base = repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py'
         config.write_text(f"_base_ = ['{base}']\ncustom_hooks = [dict(type='StepSeedHook')]\n")
-        return ['tools/train.py', config, '--work-dir', work_dir]
+        return ['tools/train.py', config, '--work-dir', work_dir, *OPTIONS]
 
     return make
 
@@ -62,10 +62,10 @@ def weights(work_dir):
 @pytest.mark.parametrize('name', ['rpn', 'nrpn-overlap'])
 def test_killed_and_resumed_it_ends_where_it_would_have(start, run_tool, arguments, shapes, tmp_path, name):
     straight, killed = tmp_path / 'straight', tmp_path / 'killed'
-    done = run_tool(*arguments(name, straight), *OPTIONS, SHAPES_ROOT=f'{shapes}/')
+    done = run_tool(*arguments(name, straight), SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 0, done.stderr
 
-    process = start([*arguments(name, killed), *OPTIONS])
+    process = start(arguments(name, killed))
     at = random.Random(name).randint(2, STEPS - 3)
     deadline = time.monotonic() + 200
     while not (killed / f'iter_{at}.pth').exists():
@@ -77,7 +77,7 @@ def test_killed_and_resumed_it_ends_where_it_would_have(start, run_tool, argumen
     newest = max(killed.glob('*.pth'), key=lambda path: int(path.stem.split('_')[1]))
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
 
-    done = run_tool(*arguments(name, killed), '--resume', *OPTIONS, SHAPES_ROOT=f'{shapes}/')
+    done = run_tool(*arguments(name, killed), '--resume', SHAPES_ROOT=f'{shapes}/')
     printed = done.stdout + done.stderr
     assert done.returncode == 0, printed
     assert f'{newest} was not written to its end' in printed
