@@ -4,6 +4,5 @@ Not imported by ``import mmdet_nrpn``: ``custom_imports = dict(imports=['mmdet_n
 """
 
 from .features import FeatureDataset, FlushDenormals, StoredBackbone, store_features
-from .region_hardness import RegionNRPNHead
 
-__all__ = ['FeatureDataset', 'FlushDenormals', 'RegionNRPNHead', 'StoredBackbone', 'store_features']
+__all__ = ['FeatureDataset', 'FlushDenormals', 'StoredBackbone', 'store_features']
