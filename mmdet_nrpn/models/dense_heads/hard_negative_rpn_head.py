@@ -66,10 +66,8 @@ class HardNegativeRPNHead(RPNHead):
         nrpn_head: OptConfigType = dict(),  # noqa: B006 (read only)
         hardness: str = 'nrpn',
         loss_rank: OptConfigType = None,
-        sample_by_sum: bool = False,
         **kwargs,
     ) -> None:
-        self.sample_by_sum = sample_by_sum
         if hardness not in HARDNESS:
             raise ValueError(f'HardNegativeRPNHead: hardness must be one of {HARDNESS}, got hardness={hardness!r}')
         refuse_removed_settings(kwargs, nrpn_head, kwargs.get('train_cfg'))
@@ -219,8 +217,6 @@ class HardNegativeRPNHead(RPNHead):
                 )  # fmt: skip
             with record_function('nRPN: loss'):
                 nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(x, hidden, mined, img_metas)
-            if self.nrpn_head.max_num == 300 and self.sample_by_sum:  # an experiment, removed in the next commit
-                hardness = hardness + logits
             nrpn_losses['nrpn_false_positives'] = mined.is_false.sum(1).float().mean()
         elif self.hardness == 'rpn':
             hardness = objectness_logits(outs[0]).detach()
@@ -289,9 +285,8 @@ class HardNegativeRPNHead(RPNHead):
         if self.loss_rank is not None:
             with record_function('nRPN: ranking'):
                 roles = torch.cat(roles, dim=1)
-                losses['loss_rpn_rank'] = self.loss_rank(
-                    logits, roles == POSITIVE, roles == HARD_CANDIDATE, prior=hardness
-                )
+                rank = self.loss_rank(logits, roles == POSITIVE, roles == HARD_CANDIDATE, prior=hardness)
+                losses['loss_rpn_rank'] = [rank]
         if hardness is not None and isinstance(self.sampler, NRPNSampler):
             for name in ('hard', 'random'):
                 inds = [getattr(result, f'{name}_anchors') for result in self.sampling_results]

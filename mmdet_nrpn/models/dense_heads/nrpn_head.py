@@ -75,4 +75,4 @@ class NRPNHead(BaseModule):
         # an invalid anchor's logit is -inf
         corrected = corrected.masked_fill(~learns, 0)
         loss = F.binary_cross_entropy_with_logits(corrected, mined.is_true.float(), learns.float(), reduction='sum')
-        return dict(loss_nrpn_cls=loss / learns.sum().clamp(min=1)), logits.detach()
+        return dict(loss_nrpn_cls=[loss / learns.sum().clamp(min=1)]), logits.detach()

@@ -101,5 +101,5 @@ class HardNegativeRankLoss(nn.Module):
         """c_j of the formula, for the chosen negatives (N, K) of each image."""
         weighted = self.prior_weight * prior
         mean = weighted.masked_fill(~chosen, -torch.inf).logsumexp(dim=1, keepdim=True)
-        mean = mean - chosen.sum(dim=1, keepdim=True).clamp(min=1).log()
+        mean = mean - chosen.sum(dim=1, keepdim=True).clamp(min=1).to(mean.dtype).log()
         return weighted - mean.masked_fill(~chosen.any(dim=1, keepdim=True), 0)
