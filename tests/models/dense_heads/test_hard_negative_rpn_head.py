@@ -471,18 +471,33 @@ def test_a_setting_of_the_first_edition_is_an_error_with_what_to_write(build_hea
         build_head(**REMOVED[key], hardness=hardness)
 
 
-def test_a_key_that_is_there_with_none_is_the_stock_heads(build_head, head_cfg, features, make_sample):
-    def build(type, **kwargs):
-        cfg = head_cfg(type, nrpn_head=None) if type != 'RPNHead' else head_cfg(type)
-        cfg.train_cfg.update(sampler=None, **kwargs)
-        torch.manual_seed(0)
-        head = MODELS.build(cfg)
-        head.init_weights()
-        return head
+def head_without_sampler(head_cfg, type, **kwargs):
+    """As one turns a base config's sampler off."""
+    cfg = head_cfg(type, **kwargs)
+    cfg.train_cfg.sampler = None
+    if type != 'RPNHead':
+        cfg.train_cfg.nrpn = None
+    torch.manual_seed(0)
+    head = MODELS.build(cfg)
+    head.init_weights()
+    return head
 
+
+def test_a_key_that_is_there_with_none_is_the_stock_heads(head_cfg, features, make_sample):
     samples = [make_sample(OBJECTS), make_sample([])]
-    ours, stock = build('HardNegativeRPNHead', nrpn=None), build('RPNHead')
-    assert_same(grads(ours, features(), samples)[1], grads(stock, features(), samples)[1])
+    heads = (
+        head_without_sampler(head_cfg, 'HardNegativeRPNHead', nrpn_head=None),
+        head_without_sampler(head_cfg, 'RPNHead'),
+    )
+    ours, stock = (grads(head, features(), samples)[1] for head in heads)
+    assert_same(ours, stock)
+
+
+@pytest.mark.parametrize('nrpn_head', [dict(type='NRPNHead'), dict(type='PaperNRPNHead')])
+def test_without_a_sampler_an_nrpn_trains(head_cfg, features, make_sample, nrpn_head):
+    head = head_without_sampler(head_cfg, 'HardNegativeRPNHead', nrpn_head=nrpn_head, loss_rank=RANK)
+    losses, gradients = grads(head, features(), [make_sample(OBJECTS), make_sample([])])
+    assert 'loss_nrpn_cls' in losses and all(torch.isfinite(g).all() for g in gradients.values())
 
 
 class FieldReadingAssigner(MaxIoUAssigner):
