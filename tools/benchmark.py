@@ -28,7 +28,7 @@ import mmdet_nrpn
 from mmdet_nrpn.benchmark import Plan, Run, check, report
 
 ROOT = Path(__file__).parents[1]
-ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-ohem', 'rpn-iou-balanced', 'rpn-focal')
+ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-focal', 'rpn-rank', 'nrpn-rank')
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r18-w16_fpn_demo_shapes.py' for row in ROWS]
 
 
