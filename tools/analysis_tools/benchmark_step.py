@@ -3,7 +3,7 @@
     python tools/analysis_tools/benchmark_step.py                                # RPN and Faster R-CNN, ResNet-50 FPN
     python tools/analysis_tools/benchmark_step.py STOCK.py OURS.py PEER.py --size 320 320 --batch 4
 
-Every round times one step of each config in turn, on the same synthetic images, so that a busy machine slows all of them;
+Every round times one step of each config in turn, on the same synthetic images, so a busy machine slows all of them;
 ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training.
 """
 
