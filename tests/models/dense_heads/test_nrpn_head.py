@@ -62,6 +62,13 @@ def test_without_candidates_the_loss_is_zero_and_keeps_its_graph(valid, ignored)
     assert sum(losses['loss_nrpn_cls']) == 0 and (head.nrpn_cls.weight.grad == 0).all()
 
 
+def test_without_a_false_positive_it_learns_from_the_true_ones():
+    head, hidden = head_with([0.5, -1.0, 2.0, 3.0])
+    losses, _ = head.loss_and_hardness((), hidden, mine([2.0, 1.5, 1.0, -1.0], [[0.0, 0, 128, 32]], iou_thr=0.2), META)
+    sum(losses['loss_nrpn_cls']).backward()
+    assert sum(losses['loss_nrpn_cls']) > 0 and (head.nrpn_cls.weight.grad > 0).all()
+
+
 def area_under_curve(scores, is_positive):
     """The share of pairs in the right order."""
     pairs = scores[is_positive][:, None] > scores[~is_positive][None]

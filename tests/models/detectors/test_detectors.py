@@ -61,6 +61,27 @@ def test_trains_under_the_stock_detector(name, method):
     assert all(torch.isfinite(p.grad).all() for p in head.parameters())
 
 
+@pytest.mark.parametrize('method', ['nrpn', 'paper'])
+@pytest.mark.parametrize('name', DETECTORS)
+def test_samples_what_its_nrpn_finds_hard(name, method, monkeypatch):
+    """The hardest alone are in its pool, so every other sampled negative is easier, by what the nRPN returned."""
+    torch.manual_seed(0)
+    model = MODELS.build(model_cfg(name, **METHODS[method]))
+    model.init_weights()
+    head = model.bbox_head if name == 'RPN' else model.rpn_head
+    head.sampler.pool_factor = 1
+    for p in head.parameters():
+        torch.nn.init.normal_(p, std=0.05)
+    nrpn, returned = head.nrpn_head, []
+    learn = nrpn.loss_and_hardness
+    monkeypatch.setattr(nrpn, 'loss_and_hardness', lambda *a: returned.append(learn(*a)) or returned[-1])
+    model(**inputs(model, name == 'MaskRCNN'), mode='loss')
+    ((_, hardness),) = returned
+    for row, result in zip(hardness, head.sampling_results):
+        assert len(result.hard_anchors) == (head.sampler.num - len(result.pos_inds)) // 2
+        assert row[result.hard_anchors].min() >= row[result.random_anchors].max()
+
+
 @pytest.mark.parametrize('name', ['RPN', 'FasterRCNN'])
 def test_predicts_like_the_stock_model_with_its_weights(name):
     torch.manual_seed(0)
