@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...models.utils import false_positives
+from ...utils import can_become_file
 from ..functional.proposal_recall import box_ious, match_proposals
 from ..ground_truth import GroundTruth, dataset_being_evaluated
 
@@ -77,7 +78,7 @@ class ProposalMetric(BaseMetric):
         _require(valid, 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', iou_thrs)
         valid = _as_numbers(fp_iou_thr) == [fp_iou_thr] and 0 < fp_iou_thr <= 1
         _require(valid, 'fp_iou_thr must be a number in (0, 1]', fp_iou_thr)
-        valid = out_file is None or (isinstance(out_file, (str, Path)) and _can_be_file(Path(out_file)))
+        valid = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
         _require(valid, 'out_file must name a file, no folder, in a folder', out_file)
         # without repetition, in the order given
         self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums))
@@ -216,9 +217,3 @@ def _as_numbers(value: object) -> Optional[list]:
         return None
     values = list(values)
     return values if all(isinstance(v, Real) and not isinstance(v, bool) for v in values) else None
-
-
-def _can_be_file(path: Path) -> bool:
-    """Whether a file can be written there, as far as folders and files already there tell."""
-    there = next(parent for parent in path.absolute().parents if parent.exists())
-    return there.is_dir() and not path.is_dir()
