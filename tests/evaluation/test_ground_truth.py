@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from mmdet_nrpn import ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
 
 LOAD, ANNOTATIONS = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)
@@ -175,3 +176,16 @@ def test_a_sample_alone(dataset_cfg):
         ground_truth({})
     with pytest.raises(ValueError, match='take RandomFlip out, or test with --tta'):
         ground_truth(sample_of(dataset_cfg, LOAD, ANNOTATIONS, FLIP, PACK))
+
+
+def test_a_metric_outside_of_a_loop_is_given_the_data_set(dataset_cfg):
+    sample = sample_of(dataset_cfg, LOAD, ANNOTATIONS, RESIZE, PACK)
+    dataset = DATASETS.build(dataset_cfg)
+    bboxes = torch.from_numpy(annotated(dataset)[0][1])
+    sample['pred_instances'] = dict(bboxes=bboxes, scores=torch.ones(len(bboxes)))
+    metric = ProposalMetric(proposal_nums=100)
+    with pytest.raises(ValueError, match="ProposalMetric: image .*put 'instances' into the meta_keys"):
+        metric.process(None, [sample])
+    metric.ground_truth = GroundTruth(dataset)
+    metric.process(None, [sample])
+    assert is_exact(metric.evaluate(1))

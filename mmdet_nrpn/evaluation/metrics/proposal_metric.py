@@ -49,6 +49,10 @@ class ProposalMetric(BaseMetric):
         collect_device (str): 'cpu' or 'gpu', where processes exchange results. Defaults to 'cpu'.
         prefix (str, optional): Before the names of the metrics. Defaults to 'proposal'.
 
+    Attributes:
+        ground_truth (GroundTruth): Where objects are taken from. A validation or test loop sets it to its own data
+            set; elsewhere, the caller does: ``metric.ground_truth = GroundTruth(dataset)``.
+
     Raises:
         ValueError: If an argument is not one of these.
 
@@ -102,7 +106,7 @@ class ProposalMetric(BaseMetric):
             ValueError: If a sample has no ground truth, or it is not known in which pixels.
         """
         dataset = dataset_being_evaluated()
-        if dataset is not self.ground_truth.dataset:
+        if dataset is not None and dataset is not self.ground_truth.dataset:
             self.ground_truth = GroundTruth(dataset)
         merged_views = data_batch is not None and isinstance(data_batch['data_samples'][0], (list, tuple))
         for sample in data_samples:
