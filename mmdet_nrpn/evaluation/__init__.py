@@ -1,4 +1,5 @@
 from .functional import match_proposals
+from .ground_truth import GroundTruth
 from .metrics import ProposalMetric
 
-__all__ = ['ProposalMetric', 'match_proposals']
+__all__ = ['GroundTruth', 'ProposalMetric', 'match_proposals']

@@ -86,6 +86,14 @@ class FeatureDataset(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
+    def get_data_info(self, idx: int) -> dict:
+        """Names and annotations of an image, which :class:`~mmdet_nrpn.ProposalMetric` takes ground truth from."""
+        stored, kinds = self.samples[idx], ('gt', 'ignored')[: 1 + self.keep_ignored]
+        instances = [
+            dict(bbox=bbox, ignore_flag=int(kind == 'ignored')) for kind in kinds for bbox in stored[kind]['bboxes']
+        ]
+        return dict(img_id=stored['meta']['img_id'], img_path=stored['meta']['img_path'], instances=instances)
+
     def __getitem__(self, idx: int) -> dict:
         levels, i = self.items[idx]
         stored = self.samples[idx]

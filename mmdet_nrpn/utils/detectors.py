@@ -1,13 +1,36 @@
 from pathlib import Path
 
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.detectors import RPN
 from torch import nn
 
 from .checkpoints import read_checkpoint
 
 
 def rpn_of(model: nn.Module) -> nn.Module:
-    """The RPN of a detector: MMDetection's ``RPN`` calls it ``bbox_head``, those with a second stage ``rpn_head``."""
-    return model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+    """The RPN that a detector applies to its own features.
+
+    MMDetection's ``RPN`` calls it ``bbox_head``, detectors with a second stage ``rpn_head``.
+
+    Args:
+        model (nn.Module): A detector, not wrapped for several processes.
+
+    Returns:
+        nn.Module: The RPN's head.
+
+    Raises:
+        ValueError: If it has none, or only within another detector inside, as ``SoftTeacher`` and ``QDTrack`` do.
+    """
+    if getattr(model, 'rpn_head', None) is not None:
+        return model.rpn_head
+    head = getattr(model, 'bbox_head', None)
+    if isinstance(model, RPN) or isinstance(head, RPNHead):
+        return head
+    inside = [
+        name for name, module in model.named_modules() if name.endswith('.rpn_head') or isinstance(module, RPNHead)
+    ]
+    where = f', only those of detectors inside ({", ".join(inside)})' if inside else ''
+    raise ValueError(f'{type(model).__name__} has no RPN of its own{where}')
 
 
 def load_weights(model: nn.Module, path: Path) -> dict:

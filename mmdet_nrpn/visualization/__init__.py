@@ -1,3 +1,3 @@
-from .look import DrawnNegatives, Look, look
+from .proposal_errors import ProposalErrors, SampledNegatives, find_proposal_errors
 
-__all__ = ['DrawnNegatives', 'Look', 'look']
+__all__ = ['ProposalErrors', 'SampledNegatives', 'find_proposal_errors']

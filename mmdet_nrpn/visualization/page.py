@@ -8,96 +8,111 @@ import mmcv
 import numpy as np
 
 from ..evaluation.functional import box_ious
-from .look import BEST, SAME_PLACE, Look
+from .proposal_errors import SAME_PLACE_IOU, TOP_K, ProposalErrors
 
 TEMPLATE = Path(__file__).with_name('page.html')
-# pixels of a picture's longer side, and JPEG's quality: some 25 kB a picture
+# longer side of an image in pixels, and JPEG's quality: some 25 kB per image
 SIDE, QUALITY = 480, 80
 # from which false positives count until a reader chooses otherwise
 SCORE = 0.3
 ABOUT = (
-    f"Of each picture the RPN's {BEST} best proposals. A false positive overlaps no object by an IoU of 0.3; an object "
-    f'is missed if no proposal overlaps it by {SAME_PLACE}. How wrong: missed objects plus the scores of the false '
-    'positives. Click on a picture to enlarge it.'
+    f"Of each image the RPN's top {TOP_K} proposals. A false positive overlaps no object by an IoU of 0.3; an object "
+    f'is missed if no proposal overlaps it by {SAME_PLACE_IOU}. How wrong: missed objects plus the scores of the false '
+    'positives. Click on an image to enlarge it.'
 )
-OF_TWO = ' Scores of two RPNs need not mean the same; from 0 on, the 100 best proposals of both count.'
+ABOUT_TWO = (
+    f' Scores of two RPNs need not mean the same; from a score of 0 on, the top {TOP_K} proposals of both count.'
+)
 
 
-def write_page(pictures: List[dict], names: Sequence[str], path: Path, num_shown: int) -> None:
-    """Write what RPNs make of pictures as one HTML file that needs nothing else.
+def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: int) -> None:
+    """Write what RPNs get wrong on images as one HTML file that needs nothing else.
 
     Args:
-        pictures (list[dict]): Of :func:`entry`.
-        names (Sequence[str]): The RPN's name, or two: the baseline's and the one compared with it.
+        images (list[dict]): Of :func:`image_entry`.
+        names (Sequence[str]): The RPN's name, or two: the baseline's and that of the RPN compared with it.
         path (Path): The file.
-        num_shown (int): Only the so many pictures that the RPNs are most wrong about are in it to be seen; all count.
+        num_shown (int): Images in the page, those that the RPNs are most wrong about; the totals are of all.
     """
-    worst = sorted(pictures, key=lambda picture: -_wrongness(picture))
-    for picture in worst[num_shown:]:
-        picture['image'] = None
-        for side in picture['sides']:
-            side['regions'] = side['regions'] and []
-    about = ABOUT + OF_TWO * (len(names) == 2)
-    left = f' Shown are the {num_shown} that are most wrong.' if len(pictures) > num_shown else ''
+    worst = sorted(images, key=lambda image: -_wrongness(image))
+    for image in worst[num_shown:]:
+        image['jpeg'] = None
+        for rpn in image['rpns']:
+            rpn['regions'] = rpn['regions'] and []
+    about = ABOUT + ABOUT_TWO * (len(names) == 2)
+    left_out = f' Shown are the {num_shown} that are most wrong.' if len(images) > num_shown else ''
     # '<' would end the script that holds the data
-    data = json.dumps(dict(names=names, score=SCORE, about=about + left, pictures=pictures)).replace('<', '\\u003c')
+    data = json.dumps(dict(names=names, score=SCORE, about=about + left_out, images=images)).replace('<', '\\u003c')
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE.read_text(encoding='utf-8').replace('__DATA__', data), encoding='utf-8')
 
 
-def _wrongness(picture: dict) -> float:
+def _wrongness(image: dict) -> float:
     return sum(
-        side['found'].count(False) + sum(box[4] for box in side['false'] if box[4] >= SCORE)
-        for side in picture['sides']
+        rpn['found'].count(False) + sum(box[4] for box in rpn['false'] if box[4] >= SCORE) for rpn in image['rpns']
     )
 
 
-def entry(name: str, image: np.ndarray, width: int, height: int, looks: Sequence[Look], has_nrpn: List[bool]) -> dict:
-    """What the page needs of a picture.
+def image_entry(
+    name: str, image: np.ndarray, width: int, height: int, errors: Sequence[ProposalErrors], has_nrpn: List[bool]
+) -> dict:
+    """What the page needs of one image.
 
     Args:
         name (str): Shown above it.
-        image (np.ndarray): (H, W, 3) BGR uint8, of any size.
-        width (int): Of the picture that the boxes are in, in pixels.
+        image (np.ndarray): (H, W, C) of any size, as a pipeline loads it: BGR if it has three channels or more, grey by
+            the first channel otherwise. What is not uint8 is stretched to the range of uint8.
+        width (int): Of the original image, which the boxes are in, in pixels.
         height (int): The same.
-        looks (Sequence[Look]): Of one RPN, or of two.
+        errors (Sequence[ProposalErrors]): Of one RPN, or of two.
         has_nrpn (list[bool]): Which of them have an nRPN.
 
     Returns:
         dict: To be written as JSON.
     """
-    scale = min(1.0, SIDE / max(image.shape[:2]))
-    _, jpeg = cv2.imencode('.jpg', mmcv.imrescale(image, scale), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    others = [None] if len(looks) == 1 else looks[::-1]
+    others = [None] if len(errors) == 1 else errors[::-1]
     return dict(
         name=name,
         width=width,
         height=height,
-        image='data:image/jpeg;base64,' + base64.b64encode(jpeg).decode(),
-        objects=_rounded(looks[0].objects),
-        ignored=_rounded(looks[0].ignored),
-        sides=[_side(*side) for side in zip(looks, others, has_nrpn)],
+        jpeg='data:image/jpeg;base64,' + base64.b64encode(_encode_jpeg(image)).decode(),
+        objects=_rounded(errors[0].gt_bboxes),
+        ignored=_rounded(errors[0].ignored_bboxes),
+        rpns=[_rpn_entry(*rpn) for rpn in zip(errors, others, has_nrpn)],
     )
 
 
-def _side(seen: Look, other: Optional[Look], has_nrpn: bool) -> dict:
-    false = np.column_stack([_rounded(seen.false_positives), seen.false_positive_scores.astype(float).round(3)])
-    regions = np.column_stack([_rounded(seen.regions), seen.region_scores.astype(float).round(3)])
+def _encode_jpeg(image: np.ndarray) -> bytes:
+    image = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+    if image.dtype != np.uint8:
+        image = image.astype(np.float64)
+        image = (image - image.min()) * (255 / max(np.ptp(image), 1e-12))
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = tuple(max(1, round(scale * side)) for side in image.shape[1::-1])
+    pixels = mmcv.imresize(image, size).round().astype(np.uint8)
+    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+
+
+def _rpn_entry(errors: ProposalErrors, other: Optional[ProposalErrors], has_nrpn: bool) -> dict:
+    false = np.column_stack([_rounded(errors.false_positives), errors.false_positive_scores.astype(float).round(3)])
+    regions = np.column_stack([_rounded(errors.regions), errors.region_scores.astype(float).round(3)])
     return dict(
-        found=seen.found.tolist(),
+        found=errors.gt_found.tolist(),
         false=[
-            [*box, float(there), bool(foreseen)]
-            for box, there, foreseen in zip(false.tolist(), _score_there(seen, other), seen.foreseen)
+            [*box, float(other_score), bool(predicted)]
+            for box, other_score, predicted in zip(
+                false.tolist(), _other_scores(errors, other), errors.predicted_by_nrpn
+            )
         ],
         regions=regions.tolist() if has_nrpn else None,
     )
 
 
-def _score_there(seen: Look, other: Optional[Look]) -> np.ndarray:
+def _other_scores(errors: ProposalErrors, other: Optional[ProposalErrors]) -> np.ndarray:
     """The best score of the other RPN's false positives in the place of each, -1 where it has none."""
     if other is None or len(other.false_positives) == 0:
-        return np.full(len(seen.false_positives), -1.0)
-    same = box_ious(seen.false_positives, other.false_positives) >= SAME_PLACE
+        return np.full(len(errors.false_positives), -1.0)
+    same = box_ious(errors.false_positives, other.false_positives) >= SAME_PLACE_IOU
     return np.where(same, other.false_positive_scores.astype(float), -1.0).max(axis=1).round(3)
 
 

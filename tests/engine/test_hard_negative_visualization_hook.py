@@ -1,13 +1,18 @@
 import json
+import re
 
 import numpy as np
 import pytest
+import torch
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmdet_nrpn import HardNegativeVisualizationHook
-from mmdet_nrpn.visualization import DrawnNegatives
+from mmdet_nrpn.visualization import SampledNegatives
 
 CONFIG = """
 _base_ = ['{repo}/configs/nrpn/{name}_r18-w16_fpn_demo_shapes.py']
@@ -15,7 +20,7 @@ _base_ = ['{repo}/configs/nrpn/{name}_r18-w16_fpn_demo_shapes.py']
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
 """
 HOOK = "default_hooks = dict(hard_negatives=dict(type='HardNegativeVisualizationHook', interval=2))"
-# so that there are hard draws from the first step on
+# so that hard negatives are sampled from the first step on
 NO_WARMUP = '\nmodel = dict(train_cfg=dict(rpn=dict(sampler=dict(warmup=0))))'
 SHORT = [
     '--cfg-options', 'train_cfg.max_iters=6', 'train_cfg.val_interval=6', 'train_dataloader.batch_size=4',
@@ -49,7 +54,7 @@ def test_tensorboard_has_it_and_training_is_the_same(train):
     (file,) = folder.glob('*/vis_data/events.out.tfevents.*')
     events = EventAccumulator(str(file)).Reload()
     assert {*OWN, 'nrpn_false_positives', 'rpn_hard_neg_score', 'rpn_random_neg_score'} <= {*events.Tags()['scalars']}
-    # 12 pictures, 4 a step: from the fourth step on they have been seen before
+    # 12 images, 4 per step: from the fourth step on they have been seen before
     assert [event.step for event in events.Scalars('hard_neg_repeats')] == [4, 5, 6]
     assert all(0 <= event.value <= 1 for name in OWN for event in events.Scalars(name))
     images = events.Images('hard_negatives')
@@ -77,32 +82,34 @@ def test_other_heads(train, name):
 
 @pytest.fixture
 def repeats():
-    """What the hook logs when a picture's hard draws are these, one call a step."""
+    """What the hook logs when an image's hard negatives are these, one call per step."""
     hook = HardNegativeVisualizationHook()
 
     class Runner:
         message_hub = None
 
     def step(hard, name='a.jpg', zoom=1, **meta):
-        drawn = DrawnNegatives(np.array(hard, dtype=np.float32).reshape(-1, 4), None)
+        sampled = SampledNegatives(np.array(hard, dtype=np.float32).reshape(-1, 4), None)
         meta = dict(img_path=name, img_shape=(100 * zoom, 200 * zoom), scale_factor=(zoom, zoom), **meta)
-        hook.seen['data'] = dict(data_samples=[DetDataSample(metainfo=meta)])
+        samples = [DetDataSample(metainfo=meta)]
+        hook.outputs['data'] = dict(data_samples=samples)
         Runner.message_hub = MessageHub('fresh')
-        hook._log_repeats(Runner, [drawn])
+        hook._log_repeats(Runner, [sampled], samples)
         history = Runner.message_hub.log_scalars.get('train/hard_neg_repeats')
         return None if history is None else history.current()
 
     return step
 
 
-def test_repeats_are_of_the_same_picture(repeats):
+def test_repeats_are_of_the_same_image(repeats):
     first = [[0, 0, 40, 40], [100, 50, 140, 90]]
     assert repeats(first) is None
     assert repeats(first, name='b.jpg') is None
+    assert repeats(first, name='folder/a.jpg') is None
     assert repeats([[100, 50, 140, 90], [0, 50, 40, 90]]) == 0.5
-    assert repeats([[50, 0, 90, 40]]) == 0  # against the last draws of it
+    assert repeats([[50, 0, 90, 40]]) == 0  # against the last ones of it
     assert repeats([[50, 0, 90, 40]]) == 1
-    assert repeats([]) is None  # nothing drawn as hard: the last ones stay
+    assert repeats([]) is None  # nothing sampled as hard: the last ones stay
     assert repeats([[50, 0, 90, 40]], name=None) is None
     assert repeats([[50, 0, 90, 40]]) == 1
 
@@ -110,9 +117,63 @@ def test_repeats_are_of_the_same_picture(repeats):
 def test_repeats_undo_flips_and_resizing(repeats):
     assert repeats([[10, 20, 50, 60]]) is None
     flip = dict(flip=True, flip_direction='horizontal')
-    assert repeats([[150, 20, 190, 60]], **flip) == 1  # the picture is 200 wide
+    assert repeats([[150, 20, 190, 60]], **flip) == 1  # the image is 200 wide
     assert repeats([[300, 40, 380, 120]], zoom=2, **flip) == 1
     assert repeats([[10, 20, 50, 60]], **flip) == 0
+
+
+@pytest.mark.parametrize(
+    'augment',
+    [dict(type='BatchSyncRandomResize', random_size_range=(64, 128)), dict(type='BatchResize', scale=(90, 200))],
+)
+def test_repeats_undo_resizing_of_the_batch(augment):
+    """The hard negatives are where the objects are, which the data preprocessor moves."""
+    hook, hub = HardNegativeVisualizationHook(), MessageHub('batch_resize')
+    MessageHub.get_current_instance().update_info('iter', 0)
+    preprocessor = MODELS.build(dict(type='DetDataPreprocessor', batch_augments=[augment], pad_size_divisor=32))
+    (resize,) = preprocessor.batch_augments
+    bboxes = torch.tensor([[8.0, 4, 40, 36], [100, 50, 140, 90]])
+
+    class Runner:
+        message_hub = hub
+
+    for size in ((128, 224), (64, 96), (96, 256), (128, 224)):
+        resize._input_size, resize.min_size, resize.max_size = size, *size
+        meta = dict(img_path='a.jpg', img_shape=(100, 200), ori_shape=(50, 100), scale_factor=(2.0, 2.0))
+        sample = DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=bboxes.clone()))
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+        batch = dict(inputs=[torch.zeros(3, 100, 200, dtype=torch.uint8)], data_samples=[sample])
+        hook.outputs['data'] = preprocessor(batch, True)
+        (moved,) = hook.outputs['data']['data_samples']
+        sampled = SampledNegatives(moved.gt_instances.bboxes.numpy(), None)
+        hook._log_repeats(Runner, [sampled], batch['data_samples'])
+        # MMDetection rounds the sizes of images down
+        np.testing.assert_allclose(hook.last_hard['a.jpg'], bboxes / 2, rtol=0.03)
+    history, _ = hub.get_scalar('train/hard_neg_repeats').data
+    assert history.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    'name, base, inside',
+    [
+        ('SoftTeacher', 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
+         'student.rpn_head, teacher.rpn_head'),
+        ('QDTrack', 'qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
+         'detector.rpn_head'),
+    ],
+)  # fmt: skip
+def test_detectors_with_an_rpn_inside_are_refused_before_training(name, base, inside, tmp_path):
+    (tmp_path / 'mine.py').write_text(f"_base_ = ['mmdet::{base}']")
+    model = Config.fromfile(tmp_path / 'mine.py').model
+    model.detector.backbone.init_cfg, model.detector.rpn_head.type = None, 'HardNegativeRPNHead'
+
+    class Runner:
+        pass
+
+    Runner.model = MODELS.build(model)
+    words = f'HardNegativeVisualizationHook: {name} has no RPN of its own, only those of detectors inside ({inside}); '
+    with pytest.raises(ValueError, match=re.escape(words + 'leave the hook out')):
+        HardNegativeVisualizationHook().before_train(Runner)
 
 
 def test_arguments_are_checked():

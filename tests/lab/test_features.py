@@ -7,6 +7,7 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.lab import FeatureDataset, StoredBackbone, store_features
 
 CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
@@ -42,6 +43,9 @@ def test_the_rest_of_the_network_sees_what_it_would_have_seen(stored):
             assert sample.get(key) == expected.get(key)
         assert torch.equal(sample.gt_instances.bboxes, expected.gt_instances.bboxes)
         assert torch.equal(sample.gt_instances.labels, expected.gt_instances.labels)
+        ground_truth = GroundTruth(features)(sample.to_dict()), GroundTruth(dataset)(expected.to_dict())
+        for bboxes, expected_bboxes in zip(*ground_truth):
+            np.testing.assert_array_equal(bboxes, expected_bboxes)
 
 
 def test_several_folders_are_one_after_the_other(stored):
@@ -57,7 +61,9 @@ def test_ignored_objects_can_be_left_out(stored):
     samples[0]['ignored'] = dict(bboxes=[[0, 0, 9, 9]], labels=[0])
     (folder / 'samples.json').write_text(json.dumps(samples))
     for keep, number in ((True, 1), (False, 0)):
-        ignored = FeatureDataset([folder], keep_ignored=keep)[0]['data_samples'].ignored_instances
+        features = FeatureDataset([folder], keep_ignored=keep)
+        ignored = features[0]['data_samples'].ignored_instances
+        assert len(GroundTruth(features)(features[0]['data_samples'].to_dict())[1]) == number
         assert len(ignored.bboxes) == len(ignored.labels) == number
 
 

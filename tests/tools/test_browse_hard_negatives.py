@@ -42,9 +42,9 @@ def test_a_detector_beside_one_without_nrpn(run_tool, repo, shapes, tmp_path):
     done = run_tool(TOOL, config, mine, '--baseline', config, stock, '--out', page, SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 0, done.stderr
     data = json.loads(re.search('application/json">(.*?)</script>', page.read_text(), re.S)[1])
-    assert data['names'] == [str(stock), str(mine)] and len(data['pictures']) == 4
-    for picture in data['pictures']:
-        before, after = picture['sides']
+    assert data['names'] == [str(stock), str(mine)] and len(data['images']) == 4
+    for image in data['images']:
+        before, after = image['rpns']
         assert before['regions'] is None and len(after['regions']) > 0
         # the RPN is the same one; only what nRPN says of a false positive is not there
         assert before['found'] == after['found']
@@ -63,13 +63,90 @@ def test_a_checkpoint_that_does_not_fit_is_refused(run_tool, repo, shapes, tmp_p
     assert not (tmp_path / 'page.html').exists()
 
 
-def test_pictures_without_objects_loaded_are_refused(run_tool, repo, shapes, tmp_path):
-    base = repo / 'configs' / 'nrpn' / 'rpn_r18-w16_fpn_demo_shapes.py'
-    config = tmp_path / 'mine.py'
-    config.write_text(
-        f"_base_ = ['{base}']\npipeline = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs')]\n"
-        'val_dataloader = dict(dataset=dict(pipeline=pipeline))'
-    )
-    torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), tmp_path / 'new.pth')
-    done = run_tool(TOOL, config, tmp_path / 'new.pth', '--out', tmp_path / 'page.html', SHAPES_ROOT=f'{shapes}/')
-    assert done.returncode == 1 and "dict(type='LoadAnnotations', with_bbox=True)" in done.stderr
+@pytest.fixture
+def make_page(run_tool, repo, shapes, tmp_path):
+    """The page of an untrained stock RPN with lines added to its config; the finished process and the page's data."""
+
+    def make(lines, *args, out=tmp_path / 'page.html'):
+        base = repo / 'configs' / 'nrpn' / 'rpn_r18-w16_fpn_demo_shapes.py'
+        config = tmp_path / 'mine.py'
+        config.write_text(f"_base_ = ['{base}']\n{lines}")
+        torch.manual_seed(0)
+        torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), tmp_path / 'new.pth')
+        done = run_tool(TOOL, config, tmp_path / 'new.pth', '--out', out, *args, SHAPES_ROOT=f'{shapes}/')
+        if not out.is_file():
+            return done, None
+        return done, json.loads(re.search('application/json">(.*?)</script>', out.read_text(), re.S)[1])
+
+    return make
+
+
+def pipeline(*transforms):
+    return f'val_dataloader = dict(dataset=dict(pipeline={[*transforms]}))'
+
+
+LOAD, LOAD_GREY = dict(type='LoadImageFromFile'), dict(type='LoadImageFromFile', color_type='grayscale')
+ANNOTATIONS, PACK = dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs')
+RESIZE = dict(type='Resize', scale=(96, 96), keep_ratio=True)
+GREY_MODEL = """
+model = dict(data_preprocessor=dict(mean=[0.0], std=[255.0], bgr_to_rgb=False), backbone=dict(in_channels=1))
+"""
+
+
+def test_objects_are_those_of_the_data_set_whatever_the_pipeline_does(make_page):
+    done, expected = make_page(pipeline(LOAD, RESIZE, ANNOTATIONS, PACK))
+    assert done.returncode == 0, done.stderr
+    assert sum(len(image['objects']) for image in expected['images']) > 0
+    assert all(re.fullmatch(r'\d+\.jpg', image['name']) for image in expected['images'])
+    done, data = make_page(pipeline(LOAD, ANNOTATIONS, RESIZE, PACK))
+    assert done.returncode == 0, done.stderr
+    assert data == expected
+    done, _ = make_page(pipeline(LOAD, RESIZE, ANNOTATIONS, dict(type='RandomFlip', prob=1.0), PACK))
+    assert done.returncode == 1 and 'mine.py: val_dataloader: image ' in done.stderr
+    assert 'take RandomFlip out' in done.stderr
+
+
+def test_grey_images(make_page):
+    done, data = make_page(GREY_MODEL + pipeline(LOAD_GREY, RESIZE, ANNOTATIONS, PACK))
+    assert done.returncode == 0, done.stderr
+    assert all(image['jpeg'].startswith('data:image/jpeg;base64,') for image in data['images'])
+
+
+def test_images_of_the_same_name_in_two_folders_are_told_apart(make_page, shapes):
+    lines = """
+one = _base_.val_dataloader.dataset
+other = dict(one, ann_file='other.txt', img_subdir='other')
+val_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[one, other]))
+"""
+    (shapes / 'other').symlink_to('JPEGImages', target_is_directory=True)
+    names = (shapes / 'ImageSets/Main/val.txt').read_text().split()
+    (shapes / 'other.txt').write_text(names[0])
+    done, data = make_page(lines)
+    assert done.returncode == 0, done.stderr
+    shown = [image['name'] for image in data['images']]
+    assert shown == [f'JPEGImages/{name}.jpg' for name in names] + [f'other/{names[0]}.jpg']
+
+
+RETINANET = """
+head = dict(type='RetinaHead', num_classes=3, in_channels=16)
+model = dict(_delete_=True, type='RetinaNet', backbone=_base_.model.backbone, neck=_base_.model.neck, bbox_head=head)
+"""
+
+
+@pytest.mark.parametrize(
+    'lines, words',
+    [
+        ('val_dataloader = val_cfg = val_evaluator = None', 'there are no images to look at; give it a val_dataloader'),
+        (RETINANET, 'RetinaNet has no RPN of its own; give the config of a detector with one'),
+    ],
+)
+def test_configs_without_what_the_page_needs_are_refused(make_page, lines, words):
+    done, _ = make_page(lines)
+    assert done.returncode == 1 and f'mine.py: {words}' in done.stderr
+
+
+def test_a_page_that_cannot_be_written_is_refused_at_the_start(make_page, tmp_path):
+    (tmp_path / 'file').write_text('')
+    for out in (tmp_path, tmp_path / 'file' / 'page.html'):
+        done, _ = make_page('', out=out)
+        assert done.returncode == 2 and f'--out must name a file, no folder, in a folder, got {out}' in done.stderr

@@ -1,14 +1,16 @@
 """The page in a real browser: what a person reads there, against a loop over the boxes it was made of."""
 
+import base64
 import os
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from mmdet_nrpn.visualization import Look
-from mmdet_nrpn.visualization.page import entry, write_page
+from mmdet_nrpn.visualization import ProposalErrors
+from mmdet_nrpn.visualization.page import image_entry, write_page
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 AREAS = dict(all=(0, np.inf), small=(0, 32**2), medium=(32**2, 96**2), large=(96**2, np.inf))
@@ -28,24 +30,29 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, tmp_path):
-    """Write the pictures to a page and open it; errors of its script fail the test."""
+    """Write the images to a page and open it; errors of its script fail the test."""
 
-    def open_(looks, names, num_shown=500, file_names=None):
-        image, errors = np.full((120, 200, 3), 128, np.uint8), []
-        file_names = file_names or [f'{i:03}.jpg' for i in range(len(looks))]
-        pictures = [entry(n, image, 400, 240, seen, [True] * len(names)) for n, seen in zip(file_names, looks)]
-        write_page(pictures, names, tmp_path / 'new' / 'page.html', num_shown)
+    def open_(errors, names, num_shown=500, file_names=None, size=(240, 400)):
+        image, script_errors = np.full((size[0] // 2, size[1] // 2, 3), 128, np.uint8), []
+        file_names = file_names or [f'{i:03}.jpg' for i in range(len(errors))]
+        images = [image_entry(n, image, *size[::-1], e, [True] * len(names)) for n, e in zip(file_names, errors)]
+        write_page(images, names, tmp_path / 'new' / 'page.html', num_shown)
         page = browser.new_page(viewport=dict(width=1300, height=900), offline=True)
-        page.on('pageerror', lambda error: errors.append(error))
-        page.on('request', lambda request: request.url.startswith(('file:', 'data:')) or errors.append(request.url))
+        page.on('pageerror', lambda error: script_errors.append(error))
+        page.on(
+            'request', lambda request: request.url.startswith(('file:', 'data:')) or script_errors.append(request.url)
+        )
         page.goto((tmp_path / 'new' / 'page.html').as_uri())
-        pages.append((page, errors))
+        pages.append((page, script_errors))
         return page
+
+    def local(url):
+        return url.startswith(('file:', 'data:'))
 
     pages = []
     yield open_
-    for page, errors in pages:
-        assert not errors
+    for page, script_errors in pages:
+        assert not script_errors
         page.close()
 
 
@@ -57,17 +64,17 @@ def random_boxes(rng, num):
     return np.hstack([corners, corners + sides]).round(1).astype(np.float32)
 
 
-def random_look(rng, objects):
+def random_errors(rng, objects):
     scores = rng.random((2, 12)).round(3).astype(np.float32)
-    return Look(
-        objects=objects,
-        found=rng.random(len(objects)) < 0.6,
-        ignored=random_boxes(rng, 1),
+    return ProposalErrors(
+        gt_bboxes=objects,
+        gt_found=rng.random(len(objects)) < 0.6,
+        ignored_bboxes=random_boxes(rng, 1),
         false_positives=random_boxes(rng, 12),
         false_positive_scores=-np.sort(-scores[0]),
         regions=random_boxes(rng, 12),
         region_scores=-np.sort(-scores[1]),
-        foreseen=rng.random(12) < 0.5,
+        predicted_by_nrpn=rng.random(12) < 0.5,
     )
 
 
@@ -87,38 +94,38 @@ def fits(box, size):
     return AREAS[size][0] <= area <= AREAS[size][1]
 
 
-def kept(seen, size, score):
-    """Of one picture: which objects, which false positives."""
-    wrong = zip(seen.false_positives, seen.false_positive_scores)
+def kept(of_image, size, score):
+    """Of one image: which objects, which false positives."""
+    wrong = zip(of_image.false_positives, of_image.false_positive_scores)
     return (
-        [i for i, box in enumerate(seen.objects) if fits(box, size)],
+        [i for i, box in enumerate(of_image.gt_bboxes) if fits(box, size)],
         [i for i, (box, s) in enumerate(wrong) if fits(box, size) and s >= score],
     )
 
 
 def test_totals_order_and_filters(open_page):
     rng = np.random.default_rng(0)
-    looks = [random_look(rng, random_boxes(rng, 5)) for _ in range(20)]
-    page = open_page([[seen] for seen in looks], ['mine'])
+    errors = [random_errors(rng, random_boxes(rng, 5)) for _ in range(20)]
+    page = open_page([[of_image] for of_image in errors], ['mine'])
     assert page.inner_text('h1') == 'mine'
     for size, score in (('all', 0.3), ('all', 0), ('small', 0.5), ('medium', 0), ('large', 0.9)):
         choose(page, size, score)
-        objects, missed, false, foreseen, wrongness = 0, 0, 0, 0, {}
-        for number, seen in enumerate(looks):
-            own, wrong = kept(seen, size, score)
-            lost = [i for i in own if not seen.found[i]]
+        objects, missed, false, predicted, wrongness = 0, 0, 0, 0, {}
+        for number, of_image in enumerate(errors):
+            own, wrong = kept(of_image, size, score)
+            lost = [i for i in own if not of_image.gt_found[i]]
             objects, missed, false = objects + len(own), missed + len(lost), false + len(wrong)
-            foreseen += seen.foreseen[wrong].sum()
+            predicted += of_image.predicted_by_nrpn[wrong].sum()
             if own or wrong:
-                wrongness[f'{number:03}.jpg'] = len(lost) + seen.false_positive_scores[wrong].sum()
+                wrongness[f'{number:03}.jpg'] = len(lost) + of_image.false_positive_scores[wrong].sum()
         said = totals(page)
-        assert said['pictures'] == ['20'] and said['objects'] == [str(objects)] and said['missed'] == [str(missed)]
+        assert said['images'] == ['20'] and said['objects'] == [str(objects)] and said['missed'] == [str(missed)]
         found = objects - missed
-        assert said['found by the best 100 proposals'] == [f'{found} ({100 * found / objects:.1f} %)']
+        assert said['found by the top 100 proposals'] == [f'{found} ({100 * found / objects:.1f} %)']
         assert said['false positives'] == [str(false)]
-        assert float(said['false positives a picture'][0]) == pytest.approx(false / 20, abs=0.006)
-        share = float(said["of them in one of nRPN's best 100 regions"][0].rstrip(' %'))
-        assert share == pytest.approx(100 * foreseen / false, abs=0.06)
+        assert float(said['false positives per image'][0]) == pytest.approx(false / 20, abs=0.006)
+        share = float(said["of them in one of nRPN's top 100 regions"][0].rstrip(' %'))
+        assert share == pytest.approx(100 * predicted / false, abs=0.06)
         names = page.locator('.card h2').all_inner_texts()
         assert set(names) == set(wrongness)
         assert all(wrongness[a] >= wrongness[b] - 1e-9 for a, b in zip(names, names[1:]))
@@ -128,17 +135,17 @@ def test_totals_order_and_filters(open_page):
 
 def test_boxes_lie_where_they_should_and_hide(open_page):
     rng = np.random.default_rng(1)
-    seen = random_look(rng, random_boxes(rng, 5))
-    page = open_page([[seen]], ['mine'])
+    of_image = random_errors(rng, random_boxes(rng, 5))
+    page = open_page([[of_image]], ['mine'])
     choose(page, 'all', 0)
-    picture = page.locator('svg image').bounding_box()
-    scale = picture['width'] / 400
+    image = page.locator('svg image').bounding_box()
+    scale = image['width'] / 400
     for i, rect in enumerate(page.locator('rect.false').all()):
-        drawn, (x1, *_, y2) = rect.bounding_box(), seen.false_positives[i]
+        drawn, (x1, *_, y2) = rect.bounding_box(), of_image.false_positives[i]
         # a line of two pixels is drawn around it
-        assert drawn['x'] - picture['x'] == pytest.approx(x1 * scale, abs=3)
-        assert drawn['y'] + drawn['height'] - picture['y'] == pytest.approx(y2 * scale, abs=3)
-        assert rect.locator('title').text_content() == f'false positive, score {seen.false_positive_scores[i]:.3g}'
+        assert drawn['x'] - image['x'] == pytest.approx(x1 * scale, abs=3)
+        assert drawn['y'] + drawn['height'] - image['y'] == pytest.approx(y2 * scale, abs=3)
+        assert rect.locator('title').text_content() == f'false positive, score {of_image.false_positive_scores[i]:.3g}'
     assert page.locator('rect.region').count() == 12
     page.get_by_label("nRPN's regions").uncheck()
     assert page.locator('rect.region').count() == 0 and page.locator('rect.false').count() == 12
@@ -151,15 +158,15 @@ def test_two_side_by_side(open_page):
     objects = np.array([[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40]], dtype=float)
     none = np.zeros((0, 4))
 
-    def seen(found, false, scores):
+    def rpn(found, false, scores):
         false = np.array(false, dtype=float)
-        return Look(
+        return ProposalErrors(
             objects, np.array(found), none, false, np.array(scores), none, np.zeros(0), np.zeros(len(false), bool)
         )
 
-    before = seen([True, True, False], [[0, 100, 40, 140], [100, 100, 140, 140], [200, 100, 240, 140]], [0.9, 0.8, 0.7])
+    before = rpn([True, True, False], [[0, 100, 40, 140], [100, 100, 140, 140], [200, 100, 240, 140]], [0.9, 0.8, 0.7])
     # the first false positive stays, nearly in its place; the second is below the score; the third is gone; one is new
-    after = seen([True, False, True], [[300, 100, 340, 140], [2, 100, 42, 140], [100, 100, 140, 140]], [0.9, 0.6, 0.2])
+    after = rpn([True, False, True], [[300, 100, 340, 140], [2, 100, 42, 140], [100, 100, 140, 140]], [0.9, 0.6, 0.2])
     page = open_page([[before, after], [before, before]], ['stock', 'mine'])
     assert page.inner_text('h1') == 'stock → mine'
     said = totals(page)
@@ -175,11 +182,11 @@ def test_two_side_by_side(open_page):
     assert totals(page)['false positives of the other that are gone'] == ['', '1']
 
 
-def test_more_pictures_than_a_page_and_than_are_shown(open_page):
+def test_more_images_than_a_page_and_than_are_shown(open_page):
     rng = np.random.default_rng(2)
-    looks = [[random_look(rng, random_boxes(rng, 2))] for _ in range(60)]
-    page = open_page(looks, ['mine'], num_shown=55)
-    assert page.locator('.card').count() == 48 and totals(page)['pictures'] == ['60']
+    errors = [[random_errors(rng, random_boxes(rng, 2))] for _ in range(60)]
+    page = open_page(errors, ['mine'], num_shown=55)
+    assert page.locator('.card').count() == 48 and totals(page)['images'] == ['60']
     page.get_by_role('button', name='Show more (48 of 55)').click()
     assert page.locator('.card').count() == 55 and not page.locator('#more').is_visible()
     assert 'Shown are the 55 that are most wrong' in page.inner_text('#about')
@@ -188,6 +195,46 @@ def test_more_pictures_than_a_page_and_than_are_shown(open_page):
 def test_names_are_text_and_no_markup(open_page):
     rng = np.random.default_rng(3)
     name = '</script><script>throw 1</script><b>&amp;" onload="throw 1.jpg'
-    page = open_page([[random_look(rng, random_boxes(rng, 2))]], ['<i>mine</i>'], file_names=[name])
+    page = open_page([[random_errors(rng, random_boxes(rng, 2))]], ['<i>mine</i>'], file_names=[name])
     assert page.inner_text('h1') == '<i>mine</i>' and page.inner_text('.card h2') == name
     assert page.locator('svg').get_attribute('aria-label') == name
+
+
+NO_ERRORS = ProposalErrors(*(np.zeros(shape) for shape in ((0, 4), 0, (0, 4), (0, 4), 0, (0, 4), 0, 0)))
+
+
+def decoded(image):
+    entry = image_entry('a', image, *image.shape[1::-1], [NO_ERRORS], [False])
+    jpeg = np.frombuffer(base64.b64decode(entry['jpeg'].split(',')[1]), np.uint8)
+    return cv2.imdecode(jpeg, cv2.IMREAD_COLOR).astype(int)
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+@pytest.mark.parametrize('dtype, white', [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095), (np.float32, 1.0)])
+def test_images_of_any_depth_are_shown(channels, dtype, white):
+    image = np.zeros((40, 60, channels), dtype)
+    image[:, 30:] = white
+    shown = decoded(image)
+    assert shown.shape == (40, 60, 3)
+    assert shown[:, :28].max() < 20 and shown[:, 32:].min() > 235
+
+
+def test_colours_are_kept_and_a_uniform_image_is_shown():
+    blue = np.zeros((40, 60, 3), np.uint8)
+    blue[..., 0] = 255
+    assert np.abs(decoded(blue) - blue).max() < 8
+    assert decoded(np.full((40, 60, 1), 7, np.uint16)).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize('height, width', [(2000, 2), (2, 2000), (1, 1), (480, 640)])
+def test_images_of_any_size_are_shown(height, width):
+    shown = decoded(np.zeros((height, width, 3), np.uint8))
+    scale = min(1, 480 / max(height, width))
+    assert shown.shape[:2] == (max(1, round(scale * height)), max(1, round(scale * width)))
+
+
+@pytest.mark.parametrize('height, width', [(2000, 2), (2, 2000)])
+def test_a_long_image_leaves_room_for_the_others(open_page, height, width):
+    page = open_page([[random_errors(np.random.default_rng(0), np.zeros((1, 4)))]], ['mine'], size=(height, width))
+    box = page.locator('svg').bounding_box()
+    assert 10 <= box['height'] <= 900 and box['width'] > 100

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from rich.progress import track
 
 from mmdet_nrpn import NRPNHead, ProposalMetric
+from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.models.utils import in_float32
 from mmdet_nrpn.utils import load_weights, rpn_of
 
@@ -51,6 +52,9 @@ def sweep(cfg: Config, checkpoint: Path, folds: List[float]) -> Dict[float, dict
     model.to(device)
     loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
     metrics = {fold: ProposalMetric() for fold in folds}
+    ground_truth = GroundTruth(loader.dataset)
+    for metric in metrics.values():
+        metric.ground_truth = ground_truth
     for batch in track(loader, 'Measuring'):
         data = model.data_preprocessor(batch, False)
         outs, hidden = head.forward_with_hidden(model.extract_feat(data['inputs']))

@@ -44,9 +44,9 @@ def match_proposals(ious: np.ndarray, iou_thrs: np.ndarray, groups: np.ndarray) 
     thrs = np.minimum(iou_thrs, 1 - 1e-10)[:, None, None]  # COCOeval's own bound
     free = np.broadcast_to(groups, ranks.shape).copy()
     last = ious.shape[1] - 1
-    wanted = np.full(ious.shape[1], thrs.min())  # the lowest threshold at which an object is still free
+    lowest_free = np.full(ious.shape[1], thrs.min())  # the lowest threshold at which an object is still free
     for rank in np.flatnonzero((ious >= thrs.min()).any(axis=1)):
-        if not (ious[rank] >= wanted).any():
+        if not (ious[rank] >= lowest_free).any():
             continue
         overlap = np.where(free & (ious[rank] >= thrs), ious[rank], -1.0)
         best = last - overlap[..., ::-1].argmax(axis=-1)
@@ -54,5 +54,5 @@ def match_proposals(ious: np.ndarray, iou_thrs: np.ndarray, groups: np.ndarray) 
         found = (thr_ind, group_ind, best[thr_ind, group_ind])
         ranks[found] = rank
         free[found] = False
-        wanted = np.where(free, thrs, np.inf).min(axis=(0, 1))
+        lowest_free = np.where(free, thrs, np.inf).min(axis=(0, 1))
     return ranks

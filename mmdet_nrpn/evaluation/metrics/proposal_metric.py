@@ -1,6 +1,7 @@
 import json
+from numbers import Real
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -11,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ...models.utils import false_positives
+from ...utils import can_become_file
 from ..functional.proposal_recall import box_ious, match_proposals
+from ..ground_truth import GroundTruth, dataset_being_evaluated
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
-# COCO's, in pixels of the original picture: (suffix, from, to), both inclusive as in COCOeval
+# COCO's, in pixels of the original image: (suffix, from, to), both inclusive as in COCOeval
 AREAS = (('', 0, 1e10), ('_s', 0, 32**2), ('_m', 32**2, 96**2), ('_l', 96**2, 1e10))
 CURVE_NUMS = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000)
 
@@ -23,29 +26,35 @@ CURVE_NUMS = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000)
 class ProposalMetric(BaseMetric):
     """Recall of class-agnostic proposals, and how many of them are on no object.
 
-    For every dataset whose samples have ``gt_instances`` and, where there are any, ``ignored_instances`` in pixels
-    of the original picture. Recall is COCOeval's with ``useCats=0``: the mean over IoU 0.5 to 0.95 of the share of
-    objects that the best N proposals of each picture find. Reported, as shares in [0, 1]:
+    Ground truth is that of the data set that is evaluated, in pixels of the original image, whatever the test pipeline
+    does to it (:class:`~mmdet_nrpn.evaluation.GroundTruth`). Recall is COCOeval's with ``useCats=0``: the mean over
+    IoU 0.5 to 0.95 of the share of objects that the best N proposals of each image find. Reported, as shares in
+    [0, 1]:
 
     - ``AR@N``, and ``AR_s@N``, ``AR_m@N``, ``AR_l@N`` for objects below 32², up to 96² and above, by box area;
     - ``recall@N@IoU`` at single thresholds;
     - ``ABO@N``: mean over objects of the IoU of the best of the top N proposals (average best overlap);
-    - ``FP@N``: mean over pictures (those with proposals) of the share of false positives in the top N, as
+    - ``FP@N``: mean over images (those with proposals) of the share of false positives in the top N, as
       :func:`~mmdet_nrpn.models.utils.false_positives` defines them for the training of nRPN.
 
     Ignored objects need not be found, and a proposal on one is not false. A recall of no objects is -1, as in
     COCOeval.
 
     Args:
-        proposal_nums (Sequence[int]): Budgets N a picture. Defaults to (10, 50, 100, 300, 1000).
-        iou_thrs (Sequence[float]): Single thresholds to report, out of 0.5, 0.55, …, 0.95. Defaults to (0.5, 0.7).
-        fp_iou_thr (float): Below this IoU with every object, a proposal is false. Defaults to 0.3.
+        proposal_nums (int | Sequence[int]): Budgets N per image. Defaults to (10, 50, 100, 300, 1000).
+        iou_thrs (float | Sequence[float]): Single thresholds to report, out of 0.5, 0.55, …, 0.95. Defaults to
+            (0.5, 0.7).
+        fp_iou_thr (float): Below this IoU with every object, a proposal is false; in (0, 1]. Defaults to 0.3.
         out_file (str, optional): JSON file for the metrics and the curves behind them. Defaults to None.
         collect_device (str): 'cpu' or 'gpu', where processes exchange results. Defaults to 'cpu'.
         prefix (str, optional): Before the names of the metrics. Defaults to 'proposal'.
 
+    Attributes:
+        ground_truth (GroundTruth): Where objects are taken from. A validation or test loop sets it to its own data
+            set; elsewhere, the caller does: ``metric.ground_truth = GroundTruth(dataset)``.
+
     Raises:
-        ValueError: If a budget or a threshold is not one that can be reported.
+        ValueError: If an argument is not one of these.
 
     Example:
         >>> val_evaluator = dict(_delete_=True, type='ProposalMetric')  # in any stock RPN config
@@ -55,53 +64,72 @@ class ProposalMetric(BaseMetric):
 
     def __init__(
         self,
-        proposal_nums: Sequence[int] = (10, 50, 100, 300, 1000),
-        iou_thrs: Sequence[float] = (0.5, 0.7),
+        proposal_nums: Union[int, Sequence[int]] = (10, 50, 100, 300, 1000),
+        iou_thrs: Union[float, Sequence[float]] = (0.5, 0.7),
         fp_iou_thr: float = 0.3,
         out_file: Optional[str] = None,
         collect_device: str = 'cpu',
         prefix: Optional[str] = None,
     ) -> None:
+        _require(collect_device in ('cpu', 'gpu'), "collect_device must be 'cpu' or 'gpu'", collect_device)
+        _require(prefix is None or isinstance(prefix, str), 'prefix must be a string', prefix)
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if not proposal_nums or any(int(n) != n or n < 1 for n in proposal_nums):
-            raise ValueError(f'ProposalMetric: proposal_nums must be integers >= 1, got {proposal_nums}')
-        unknown = [thr for thr in iou_thrs if not np.isclose(thr, IOU_THRS).any()]
-        if unknown:
-            raise ValueError(f'ProposalMetric: iou_thrs must be out of 0.5, 0.55, ..., 0.95, got {unknown}')
-        self.proposal_nums = tuple(proposal_nums)
-        self.iou_thrs = tuple(iou_thrs)
-        self.fp_iou_thr = fp_iou_thr
+        nums = _as_numbers(proposal_nums)
+        valid = bool(nums) and all(num >= 1 and float(num).is_integer() for num in nums)
+        _require(valid, 'proposal_nums must be integers >= 1', proposal_nums)
+        thrs = _as_numbers(iou_thrs)
+        valid = thrs is not None and all(np.isclose(thr, IOU_THRS).any() for thr in thrs)
+        _require(valid, 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', iou_thrs)
+        valid = _as_numbers(fp_iou_thr) == [fp_iou_thr] and 0 < fp_iou_thr <= 1
+        _require(valid, 'fp_iou_thr must be a number in (0, 1]', fp_iou_thr)
+        valid = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
+        _require(valid, 'out_file must name a file, no folder, in a folder', out_file)
+        # without repetition, in the order given
+        self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums))
+        self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs))
+        self.fp_iou_thr = float(fp_iou_thr)
         self.out_file = out_file
-        self.budgets = np.array(sorted({*proposal_nums, *CURVE_NUMS}))
+        self.budgets = np.array(sorted({*self.proposal_nums, *CURVE_NUMS}))
+        self.ground_truth = GroundTruth()
 
     def process(self, data_batch: Optional[dict], data_samples: Sequence[dict]) -> None:
-        """Count what the proposals of each picture find; the boxes are not kept.
+        """Count what the proposals of each image find; the boxes are not kept.
 
         Args:
-            data_batch (dict, optional): Not used.
-            data_samples (Sequence[dict]): With ``pred_instances`` (``bboxes``, ``scores``), ``gt_instances`` and
-                maybe ``ignored_instances`` (``bboxes``), in pixels of the original picture.
-        """
-        for sample in data_samples:
-            scores, order = sample['pred_instances']['scores'].cpu().sort(descending=True, stable=True)
-            scores, order = scores[: self.budgets[-1]], order[: self.budgets[-1]]
-            bboxes = sample['pred_instances']['bboxes'].cpu()[order]
-            gt_bboxes = _bboxes(sample['gt_instances'])
-            ignored = _bboxes(sample['ignored_instances']) if 'ignored_instances' in sample else None
-            self.results.append(self._count(bboxes, scores, gt_bboxes, ignored))
+            data_batch (dict, optional): What the samples were made from; with test-time augmentation several views of
+                each image.
+            data_samples (Sequence[dict]): With ``pred_instances`` (``bboxes``, ``scores``) in pixels of the original
+                image. Outside of a validation or test loop also with ground truth; see
+                :class:`~mmdet_nrpn.evaluation.GroundTruth`.
 
-    def _count(
-        self, bboxes: torch.Tensor, scores: torch.Tensor, gt_bboxes: torch.Tensor, ignored: Optional[torch.Tensor]
-    ) -> Dict[str, np.ndarray]:
-        gts = gt_bboxes.numpy().astype(np.float64)
-        areas = (gts[:, 2:] - gts[:, :2]).prod(axis=1)
+        Raises:
+            ValueError: If a sample has no ground truth, or it is not known in which pixels.
+        """
+        dataset = dataset_being_evaluated()
+        if dataset is not None and dataset is not self.ground_truth.dataset:
+            self.ground_truth = GroundTruth(dataset)
+        merged_views = data_batch is not None and isinstance(data_batch['data_samples'][0], (list, tuple))
+        for sample in data_samples:
+            order = sample['pred_instances']['scores'].cpu().argsort(descending=True, stable=True)
+            bboxes = sample['pred_instances']['bboxes'].cpu()[order[: self.budgets[-1]]]
+            try:
+                gt_bboxes, ignored_bboxes = self.ground_truth(sample, merged_views)
+            except ValueError as error:
+                raise ValueError(f'ProposalMetric: {error}') from None
+            self.results.append(self._count(bboxes, gt_bboxes, ignored_bboxes))
+
+    def _count(self, bboxes: torch.Tensor, gt_bboxes: np.ndarray, ignored_bboxes: np.ndarray) -> Dict[str, np.ndarray]:
+        # COCOeval multiplies an annotation's width and height. Corners are these plus x and y, rounded; in float32 and
+        # up to 4096 pixels, a thousandth of a pixel is what is left of them.
+        areas = (gt_bboxes[:, 2:] - gt_bboxes[:, :2]).round(3).prod(axis=1)
         groups = np.array([(areas >= low) & (areas <= high) for _, low, high in AREAS])
-        ious = box_ious(bboxes.numpy(), gts)
+        ious = box_ious(bboxes.numpy(), gt_bboxes)
         ranks = match_proposals(ious, IOU_THRS, groups)
         found = (ranks < len(bboxes))[..., None] & (ranks[..., None] < self.budgets)
-        false = false_positives(bboxes, gt_bboxes, ignored, self.fp_iou_thr).numpy()
+        ground_truth = torch.from_numpy(gt_bboxes), torch.from_numpy(ignored_bboxes)
+        false = false_positives(bboxes, *ground_truth, self.fp_iou_thr).numpy()
         taken = np.minimum(self.budgets, len(bboxes))
-        best_ious = np.maximum.accumulate(np.vstack([np.zeros(len(gts)), ious]))[taken]
+        best_ious = np.maximum.accumulate(np.vstack([np.zeros(len(gt_bboxes)), ious]))[taken]
         return dict(
             objects=groups.sum(axis=1),
             found=found.sum(axis=2),
@@ -111,14 +139,21 @@ class ProposalMetric(BaseMetric):
         )
 
     def compute_metrics(self, results: List[Dict[str, np.ndarray]]) -> Dict[str, float]:
-        """Sum up the pictures' counts.
+        """Sum up the images' counts.
 
         Args:
-            results (list[dict]): What ``process`` counted in each picture.
+            results (list[dict]): What ``process`` counted in each image.
 
         Returns:
             dict[str, float]: The metrics by name.
+
+        Raises:
+            ValueError: If there is no image.
         """
+        if not results:
+            raise ValueError(
+                'ProposalMetric: no image was evaluated; check ann_file, data_prefix and filter_cfg of the data set'
+            )
         total = {key: np.sum([result[key] for result in results], axis=0) for key in results[0]}
         objects = total['objects'][:, None]
         recall = np.where(objects > 0, total['found'] / np.maximum(objects, 1), -1.0)  # (T, areas, budgets)
@@ -134,9 +169,15 @@ class ProposalMetric(BaseMetric):
         best_iou = total['best_iou'] / total['objects'][0] if total['objects'][0] else np.full(len(self.budgets), -1.0)
         metrics.update({f'ABO@{num}': float(best_iou[column]) for num, column in columns.items()})
         metrics.update({f'FP@{num}': float(false_share[column]) for num, column in columns.items()})
+        logger = MMLogger.get_current_instance()
+        if total['objects'][0] == 0:
+            logger.warning(
+                f'ProposalMetric: no object in {len(results)} images, so every recall is -1; check ann_file and '
+                'metainfo.classes of the data set'
+            )
         if self.out_file is not None:
             self._write(metrics, recall, false_share, total['objects'])
-        MMLogger.get_current_instance().info('\n' + self._table(metrics))
+        logger.info('\n' + self._table(metrics))
         return metrics
 
     def _write(self, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray) -> None:
@@ -168,6 +209,15 @@ class ProposalMetric(BaseMetric):
         return capture.get()
 
 
-def _bboxes(instances: dict) -> torch.Tensor:
-    bboxes = instances['bboxes']
-    return getattr(bboxes, 'tensor', bboxes).cpu().reshape(-1, 4)
+def _require(condition: bool, rule: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f'ProposalMetric: {rule}, got {value!r}')
+
+
+def _as_numbers(value: object) -> Optional[list]:
+    """One number or several as a list; None if it is anything else."""
+    values = [value] if isinstance(value, Real) else value
+    if isinstance(values, (str, dict)) or not isinstance(values, Iterable):
+        return None
+    values = list(values)
+    return values if all(isinstance(v, Real) and not isinstance(v, bool) for v in values) else None

@@ -1,12 +1,14 @@
 import contextlib
 import io
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.logging import MMLogger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -34,6 +36,22 @@ def random_picture(rng, max_proposals=60):
     return gts, ignored, proposals.astype(np.float32), scores.astype(np.float32)
 
 
+def fractional_image(rng, max_proposals=60):
+    """Like annotations with two decimals, as COCO has them; many objects of exactly 32x32 or 96x96 pixels."""
+
+    def boxes(num):
+        corner = rng.uniform(0, 400, (num, 2)).round(2)
+        sides = np.where(rng.random((num, 1)) < 0.6, rng.choice([32, 96], (num, 1)), rng.uniform(1, 150, (num, 2)))
+        return np.hstack([corner, corner + sides.round(2)]).astype(np.float32)
+
+    gts, ignored = boxes(rng.integers(0, 8)), boxes(rng.integers(0, 3))
+    around = np.concatenate([gts, ignored, boxes(3)])
+    proposals = around[rng.integers(0, len(around), rng.integers(0, max_proposals))]
+    proposals[:, :2] -= rng.uniform(0, 12, (len(proposals), 2))
+    proposals[:, 2:] += rng.uniform(0, 12, (len(proposals), 2))
+    return gts, ignored, proposals.astype(np.float32), rng.random(len(proposals)).astype(np.float32)
+
+
 def evaluate(pictures, proposal_nums=NUMS, **kwargs):
     metric = ProposalMetric(proposal_nums=proposal_nums, **kwargs)
     for gts, ignored, proposals, scores in pictures:
@@ -52,7 +70,8 @@ def coco_recall(pictures, proposal_nums=NUMS):
     for image_id, (gts, ignored, proposals, scores) in enumerate(pictures, 1):
         for crowd, boxes in ((0, gts), (1, ignored)):
             for x1, y1, x2, y2 in boxes.astype(float).tolist():
-                box = [x1, y1, x2 - x1, y2 - y1]
+                # as an annotation file states them; no finer than hundredths of a pixel here
+                box = np.round([x1, y1, x2 - x1, y2 - y1], 2).tolist()
                 annotations.append(
                     dict(
                         id=len(annotations) + 1,
@@ -82,10 +101,10 @@ def coco_recall(pictures, proposal_nums=NUMS):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10**6), st.integers(1, 8))
-def test_average_recall_equals_cocoeval(seed, num_pictures):
+@given(st.integers(0, 10**6), st.integers(1, 8), st.sampled_from([random_picture, fractional_image]))
+def test_average_recall_equals_cocoeval(seed, num_pictures, random_image):
     rng = np.random.default_rng(seed)
-    pictures = [random_picture(rng) for _ in range(num_pictures)]
+    pictures = [random_image(rng) for _ in range(num_pictures)]
     expected = coco_recall(pictures)
     if expected is None:
         return  # COCOeval cannot take an empty set of results
@@ -183,10 +202,62 @@ def test_curves_are_written_and_agree_with_the_metrics(tmp_path):
     assert curves['metrics'] == {key.removeprefix('proposal/'): value for key, value in metrics.items()}
 
 
+def test_objects_of_32_pixels_at_fractional_places_are_small_and_medium():
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 600, (200, 2)).round(2)
+    gts = np.hstack([corner, corner + 32]).astype(np.float32)
+    pictures = [picture([gt], [gt] if found else []) for gt, found in zip(gts, [True, False] * 100)]
+    metrics, expected = evaluate(pictures), coco_recall(pictures)
+    for area, suffix in enumerate(AREAS):
+        assert metrics[f'proposal/AR{suffix}@1'] == pytest.approx(expected[:, area, 0].mean())
+    assert metrics['proposal/AR_s@1'] == metrics['proposal/AR_m@1'] == 0.5 and metrics['proposal/AR_l@1'] == -1
+
+
+@pytest.mark.parametrize('ignored', [None, dict(), dict(bboxes=torch.zeros(0, 4))])
+def test_without_ignored_boxes_nothing_is_ignored(ignored):
+    box = torch.tensor([[0.0, 0, 50, 50]])
+    sample = dict(gt_instances=dict(bboxes=box), pred_instances=dict(bboxes=box, scores=torch.ones(1)))
+    if ignored is not None:
+        sample['ignored_instances'] = ignored
+    metric = ProposalMetric()
+    metric.process(None, [sample])
+    metrics = metric.evaluate(1)
+    assert metrics['proposal/AR@10'] == 1 and metrics['proposal/FP@10'] == 0
+
+
+def test_an_evaluation_of_no_image_is_refused():
+    with pytest.raises(ValueError, match='no image was evaluated; check ann_file, data_prefix'):
+        ProposalMetric().evaluate(0)
+
+
+def test_images_without_any_object_are_told(caplog):
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    metrics = evaluate([picture([], [[0, 0, 50, 50]])])
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert metrics['proposal/AR@10'] == -1 and metrics['proposal/FP@10'] == 1
+    assert 'no object in 1 images, so every recall is -1; check ann_file and metainfo.classes' in caplog.text
+
+
+@pytest.mark.parametrize('nums', [100, 1e2, [100], np.array([100]), np.int64(100), (100, 100.0)])
+@pytest.mark.parametrize('thrs', [0.5, [0.5], np.float32(0.5), (0.5, 0.5)])
+def test_one_number_or_several_are_taken(nums, thrs):
+    metrics = evaluate([picture([[0, 0, 50, 50]], [[0, 0, 50, 50]])], proposal_nums=nums, iou_thrs=thrs)
+    names = ['AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'recall@100@0.5', 'ABO@100', 'FP@100']
+    assert list(metrics) == [f'proposal/{name}' for name in names]
+    assert json.loads(json.dumps(metrics)) == metrics
+
+
 @pytest.mark.parametrize(
-    'kwargs, words', [(dict(proposal_nums=()), 'proposal_nums'), (dict(proposal_nums=(0,)), 'proposal_nums'),
-                      (dict(iou_thrs=(0.42,)), 'iou_thrs.*0.42')]
+    'key, value',
+    [
+        ('proposal_nums', ()), ('proposal_nums', 0), ('proposal_nums', [10, 2.5]), ('proposal_nums', '100'),
+        ('proposal_nums', ['100']), ('proposal_nums', True), ('proposal_nums', None), ('proposal_nums', float('nan')),
+        ('proposal_nums', float('inf')), ('proposal_nums', dict(n=1)), ('iou_thrs', (0.42,)), ('iou_thrs', '0.5'),
+        ('iou_thrs', None), ('iou_thrs', float('nan')), ('fp_iou_thr', 0), ('fp_iou_thr', 1.5), ('fp_iou_thr', '0.3'),
+        ('fp_iou_thr', [0.3]), ('fp_iou_thr', None), ('out_file', 7), ('out_file', '.'), ('out_file', __file__ + '/a'),
+        ('collect_device', 'cuda'), ('prefix', 5),
+    ],
 )  # fmt: skip
-def test_bad_settings_are_named(kwargs, words):
-    with pytest.raises(ValueError, match=words):
-        ProposalMetric(**kwargs)
+def test_bad_settings_are_refused_when_built(key, value):
+    with pytest.raises(ValueError, match=f'ProposalMetric: {key} must .*, got {re.escape(repr(value))}'):
+        ProposalMetric(**{key: value})

@@ -1,4 +1,4 @@
-"""What `look` says of a picture against a loop over boxes."""
+"""Errors of proposals against a loop over boxes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmdet_nrpn.visualization import look
+from mmdet_nrpn.visualization import find_proposal_errors
 
 
 def iou(a, b):
@@ -45,7 +45,7 @@ def test_against_a_loop(seed):
         gt_instances=InstanceData(bboxes=boxes(rng, 6)), ignored_instances=InstanceData(bboxes=boxes(rng, 1))
     )
     outs = [torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16)], [torch.zeros(1, 12, 4, 4, dtype=torch.bfloat16)]
-    (seen,) = look(PlantedHead([proposals], [regions]), outs, outs, [sample])
+    (errors,) = find_proposal_errors(PlantedHead([proposals], [regions]), outs, outs, [sample])
 
     best = proposals.bboxes[:100].tolist()
     gts, (ignored,) = sample.gt_instances.bboxes.tolist(), sample.ignored_instances.bboxes.tolist()
@@ -57,17 +57,20 @@ def test_against_a_loop(seed):
     ]
     wrong = [i for i, b in enumerate(best) if max(iou(b, gt) for gt in gts) < 0.3 and inside[i] < 0.3]
     assert 10 < len(wrong) < 100
-    assert seen.found.tolist() == [max(iou(gt, b) for b in best) >= 0.5 for gt in gts]
-    np.testing.assert_array_equal(seen.false_positives, proposals.bboxes[wrong].numpy())
-    np.testing.assert_array_equal(seen.false_positive_scores, proposals.scores[wrong].numpy())
-    np.testing.assert_array_equal(seen.regions, regions.bboxes[:100].numpy())
+    assert errors.gt_found.tolist() == [max(iou(gt, b) for b in best) >= 0.5 for gt in gts]
+    np.testing.assert_array_equal(errors.false_positives, proposals.bboxes[wrong].numpy())
+    np.testing.assert_array_equal(errors.false_positive_scores, proposals.scores[wrong].numpy())
+    np.testing.assert_array_equal(errors.regions, regions.bboxes[:100].numpy())
     near = [max(iou(best[i], region) for region in regions.bboxes[:100].tolist()) >= 0.5 for i in wrong]
-    assert seen.foreseen.tolist() == near and True in near and False in near
+    assert errors.predicted_by_nrpn.tolist() == near and True in near and False in near
 
 
-def test_nothing_there():
+@pytest.mark.parametrize('ignored', [None, InstanceData()])
+def test_nothing_there(ignored):
     none = InstanceData(bboxes=torch.zeros(0, 4), scores=torch.zeros(0))
     sample = DetDataSample(gt_instances=InstanceData(bboxes=torch.zeros(0, 4)))
+    if ignored is not None:
+        sample.ignored_instances = ignored
     outs = [torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 12, 4, 4)]
-    (seen,) = look(PlantedHead([none], None), outs, None, [sample])
-    assert all(len(part) == 0 for part in seen)
+    (errors,) = find_proposal_errors(PlantedHead([none], None), outs, None, [sample])
+    assert all(len(part) == 0 for part in errors)

@@ -1,0 +1,110 @@
+from typing import List, NamedTuple, Optional
+
+import numpy as np
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ..models.utils import false_positives, in_float32
+
+# From this IoU on, two boxes are in the same place.
+SAME_PLACE_IOU = 0.5
+# Proposals per image that are compared with objects, and nRPN's regions per image.
+TOP_K = 100
+
+
+class ProposalErrors(NamedTuple):
+    """What an RPN gets wrong on one image, and what its nRPN proposes. Boxes are (x1, y1, x2, y2), best scores first.
+
+    Attributes:
+        gt_bboxes (np.ndarray): Objects, (G, 4).
+        gt_found (np.ndarray): Whether one of the RPN's top 100 proposals overlaps the object by 0.5, (G,) bool.
+        ignored_bboxes (np.ndarray): Ignored objects, (K, 4).
+        false_positives (np.ndarray): Those of the top 100 proposals that are on no object, (F, 4).
+        false_positive_scores (np.ndarray): Their objectness in [0, 1], (F,).
+        regions (np.ndarray): nRPN's top 100 regions, (R, 4). Empty without an nRPN.
+        region_scores (np.ndarray): Its objectness of them in [0, 1], (R,).
+        predicted_by_nrpn (np.ndarray): Whether one of nRPN's regions overlaps the false positive by 0.5, (F,) bool.
+    """
+
+    gt_bboxes: np.ndarray
+    gt_found: np.ndarray
+    ignored_bboxes: np.ndarray
+    false_positives: np.ndarray
+    false_positive_scores: np.ndarray
+    regions: np.ndarray
+    region_scores: np.ndarray
+    predicted_by_nrpn: np.ndarray
+
+
+class SampledNegatives(NamedTuple):
+    """The negatives that a sampler took of one image: anchors (x1, y1, x2, y2) in pixels of the input, (N, 4)."""
+
+    hard: np.ndarray
+    random: np.ndarray
+
+
+@torch.no_grad()
+def find_proposal_errors(
+    head: RPNHead, outs: tuple, nrpn_outs: Optional[tuple], batch_data_samples: SampleList, rescale: bool = False
+) -> List[ProposalErrors]:
+    """Compare the proposals of an RPN, and the regions of its nRPN, with the objects (not in the paper).
+
+    Args:
+        head (RPNHead): The RPN; a ``HardNegativeRPNHead`` if there is an nRPN.
+        outs (tuple): What ``head`` returned: objectness and box deltas, a list of levels each.
+        nrpn_outs (tuple, optional): What ``head.nrpn_head`` returned.
+        batch_data_samples (list[DetDataSample]): With ``gt_instances`` and maybe ``ignored_instances``, in pixels of
+            the input, or with ``rescale`` of the original image.
+        rescale (bool): Give boxes in pixels of the original image. Defaults to False: of the input.
+
+    Returns:
+        list[ProposalErrors]: One per image.
+    """
+    metas = [sample.metainfo for sample in batch_data_samples]
+    outs = in_float32(outs)
+    proposals = head.predict_by_feat(*outs, batch_img_metas=metas, rescale=rescale)
+    if nrpn_outs is None:
+        none = InstanceData(bboxes=outs[0][0].new_zeros(0, 4), scores=outs[0][0].new_zeros(0))
+        regions = [none] * len(proposals)
+    else:
+        regions = head.predict_nrpn_by_feat(nrpn_outs, outs, metas, rescale)
+    return [_errors_of_image(*image) for image in zip(proposals, regions, batch_data_samples)]
+
+
+def _errors_of_image(proposals: InstanceData, regions: InstanceData, sample: DetDataSample) -> ProposalErrors:
+    proposals, regions = proposals[:TOP_K], regions[:TOP_K]
+    gt_bboxes = get_box_tensor(sample.gt_instances.bboxes)
+    ignored_bboxes = gt_bboxes[:0]
+    if 'bboxes' in sample.get('ignored_instances', {}):
+        ignored_bboxes = get_box_tensor(sample.ignored_instances.bboxes)
+    wrong = proposals[false_positives(proposals.bboxes, gt_bboxes, ignored_bboxes)]
+    parts = (
+        gt_bboxes,
+        in_same_place(gt_bboxes, proposals.bboxes),
+        ignored_bboxes,
+        wrong.bboxes,
+        wrong.scores,
+        regions.bboxes,
+        regions.scores,
+        in_same_place(wrong.bboxes, regions.bboxes),
+    )
+    return ProposalErrors(*(part.cpu().numpy() for part in parts))
+
+
+def in_same_place(bboxes: Tensor, others: Tensor) -> Tensor:
+    """Which boxes have another in the same place, by an IoU of 0.5.
+
+    Args:
+        bboxes (Tensor): (N, 4).
+        others (Tensor): (K, 4) in the same pixels.
+
+    Returns:
+        Tensor: (N,) bool.
+    """
+    if len(others) == 0:
+        return bboxes.new_zeros(len(bboxes), dtype=torch.bool)
+    return bbox_overlaps(bboxes.float(), others.float()).max(dim=1).values >= SAME_PLACE_IOU
