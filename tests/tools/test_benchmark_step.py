@@ -22,18 +22,6 @@ def test_times_parts_memory_and_predictions(run_tool, tmp_path):
         assert len(row['step']) == len(row['predict']) == 2 and min(row['step']) > 0 and row['peak_mib'] > 0
 
 
-@pytest.mark.slow
-def test_growth_is_plotted(run_tool, tmp_path):
-    figure, out = tmp_path / 'growth.png', tmp_path / 'growth.json'
-    done = run_tool('tools/analysis_tools/benchmark_step.py', '--growth', figure, '--rounds', 3, '--out', out)
-    assert done.returncode == 0, done.stderr
-    assert figure.stat().st_size > 1000
-    measured = json.loads(out.read_text())
-    for curve in (measured['mining'], measured['drawing']):
-        # a hundred times the anchors: quadratic growth would take ten thousand times as long
-        assert curve['1000000'] < 500 * curve['10000']
-
-
 def test_a_missing_config_is_named(run_tool):
     done = run_tool('tools/analysis_tools/benchmark_step.py', 'configs/nrpn/nowhere.py')
     assert done.returncode == 2 and 'configs/nrpn/nowhere.py is not there' in done.stderr

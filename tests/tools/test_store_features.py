@@ -16,11 +16,11 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
 @pytest.mark.slow
 def test_stores_train_mirror_images_and_val_and_refuses_others(run_tool, repo, shapes, tmp_path):
-    from mmdet_nrpn.lab import FeatureDataset
+    from lab import FeatureDataset
 
     config, out = tmp_path / 'mine.py', tmp_path / 'features'
     config.write_text(LINES.format(repo=repo))
-    args = ['tools/analysis_tools/store_features.py', config, out]
+    args = ['tools/lab/store_features.py', config, out]
     done = run_tool(*args, SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 0, done.stderr
     plain, flipped, val = (FeatureDataset([out / name]) for name in ('train', 'train-flipped', 'val'))

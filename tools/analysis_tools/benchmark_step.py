@@ -2,7 +2,6 @@
 
     python tools/analysis_tools/benchmark_step.py                                # RPN and Faster R-CNN, ResNet-50 FPN
     python tools/analysis_tools/benchmark_step.py STOCK.py OURS.py PEER.py --size 320 320 --batch 4
-    python tools/analysis_tools/benchmark_step.py --growth growth.png            # what grows with the anchors
 
 Every round times one step of each config in turn, on the same made pictures, so that a busy machine slows all of them;
 ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training,
@@ -16,9 +15,7 @@ import statistics
 from pathlib import Path
 
 import torch
-
-from mmdet_nrpn.benchmark.growth import growth, plot_growth
-from mmdet_nrpn.benchmark.steps import TimedModel
+from timed_model import TimedModel
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn', 'nrpn', 'rpn-ohem')]
@@ -36,7 +33,6 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=10, help='after one to warm up (default: %(default)s)')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: %(default)s')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
-    parser.add_argument('--growth', type=Path, metavar='PNG', help='time mining and drawing alone instead, and plot it')
     parser.add_argument('--out', type=Path, help='JSON file for every single time')
     args = parser.parse_args()
     if args.amp and args.device == 'cpu':
@@ -46,13 +42,10 @@ def main() -> None:
     missing = [config for config in args.configs if not config.exists()]
     if missing:
         parser.error(f'{missing[0]} is not there')
+    if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
+        parser.error(f'--out {args.out} is a folder or in none; name a file to write')
     logging.disable(logging.INFO)  # every initialised layer
-    if args.growth:
-        measured = growth(args.device, args.rounds)
-        plot_growth(measured, args.growth)
-        print(f'Figure: {args.growth}')
-    else:
-        measured = compare(args)
+    measured = compare(args)
     if args.out:
         args.out.write_text(json.dumps(measured, indent=1))
         print(f'Every time: {args.out}')

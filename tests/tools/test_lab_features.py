@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from lab import FeatureDataset, StoredBackbone, store_features
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-
-from mmdet_nrpn.lab import FeatureDataset, StoredBackbone, store_features
 
 CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 
@@ -49,16 +48,6 @@ def test_several_folders_are_one_after_the_other(stored):
     both = FeatureDataset([folder, folder])
     assert len(both) == 8
     assert torch.equal(both[1]['inputs'][0], both[5]['inputs'][0])
-
-
-def test_ignored_objects_can_be_left_out(stored):
-    *_, folder = stored
-    samples = json.loads((folder / 'samples.json').read_text())
-    samples[0]['ignored'] = dict(bboxes=[[0, 0, 9, 9]], labels=[0])
-    (folder / 'samples.json').write_text(json.dumps(samples))
-    for keep, number in ((True, 1), (False, 0)):
-        ignored = FeatureDataset([folder], keep_ignored=keep)[0]['data_samples'].ignored_instances
-        assert len(ignored.bboxes) == len(ignored.labels) == number
 
 
 def test_features_that_are_not_complete_are_refused(stored):
