@@ -12,6 +12,8 @@ DEMO_RPN := configs/nrpn/rpn_r18-w16_fpn_demo_shapes
 DEMO_NRPN := configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
 # mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
+# threads wait for each other asleep, where spinning would take a core from other processes: ten times slower beside them
+export OMP_WAIT_POLICY ?= PASSIVE
 ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif

@@ -25,6 +25,9 @@ import warnings
 from pathlib import Path
 from typing import Dict, List
 
+# before torch is imported, as in train.py: the plan times a few steps here
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 import torch
 
 with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, and --list must not
@@ -134,10 +137,11 @@ def execute(runs: List[Run], jobs: int) -> int:
 
 def printable(text: str) -> str:
     """The text for an output that may be ASCII only."""
+    encoding = sys.stdout.encoding or 'ascii'
     try:
-        text.encode(sys.stdout.encoding or 'ascii')
+        text.encode(encoding)
     except UnicodeEncodeError:
-        return text.replace('±', '+-').encode('ascii', 'replace').decode()
+        return text.replace('±', '+-').encode(encoding, 'replace').decode(encoding)
     return text
 
 

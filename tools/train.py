@@ -8,9 +8,8 @@ import os
 # before torch is imported: threads wait for each other asleep, where spinning would take a core from other processes
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
+from mmdet_tools import run_mmdet_tool
 from resuming import pass_over_broken_checkpoints
-
-from mmdet_nrpn.utils import run_mmdet_tool
 
 if __name__ == '__main__':
     pass_over_broken_checkpoints()

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -184,3 +186,20 @@ def test_resumed_where_last_checkpoint_says_in_the_folder_that_mmdetection_takes
     assert done.returncode == 0, said
     assert f'{cut} was not written to its end; going on from {mine}/iter_2.pth' in said
     assert 'resumed epoch: 0, iter: 2' in said
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'benchmark.py'])
+def test_threads_wait_for_each_other_asleep(repo, tool):
+    """A spinning one takes a core from others: beside them a step took ten times as long. libgomp says what it took."""
+
+    def policy(**given):
+        env = {key: value for key, value in os.environ.items() if key != 'OMP_WAIT_POLICY'}
+        done = subprocess.run(
+            [sys.executable, repo / 'tools' / tool, '--help'],
+            env={**env, 'OMP_DISPLAY_ENV': 'true', **given}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return re.findall(r"OMP_WAIT_POLICY = '(\w+)'", done.stderr)
+
+    assert set(policy()) == {'PASSIVE'}
+    assert set(policy(OMP_WAIT_POLICY='ACTIVE')) == {'ACTIVE'}
