@@ -4,7 +4,7 @@ import re
 import time
 import zipfile
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -19,7 +19,7 @@ def pass_over_broken_checkpoints() -> None:
 
     def load_or_resume(runner: Runner) -> None:
         if runner._resume and runner._load_from is None and not runner._has_loaded:
-            instead, broken = checkpoint_instead(Path(runner.work_dir), _checkpoint_hook(runner))
+            instead, broken = checkpoint_instead(Path(runner.work_dir), _checkpoint_hook(runner), runner.timestamp)
             if instead is not None:
                 runner.logger.warning(f'{broken} was not written to its end; going on from {instead}, of the same run')
                 runner._load_from = str(instead)
@@ -33,12 +33,13 @@ def _checkpoint_hook(runner: Runner) -> CheckpointHook:
     return hooks[0] if hooks else CheckpointHook()
 
 
-def checkpoint_instead(work_dir: Path, hook: CheckpointHook) -> Tuple[Optional[Path], str]:
+def checkpoint_instead(work_dir: Path, hook: CheckpointHook, now: str) -> Tuple[Optional[Path], str]:
     """The newest whole checkpoint before a last one that is not whole.
 
     Args:
         work_dir (Path): The run's folder, where MMEngine wrote ``last_checkpoint``.
         hook (CheckpointHook): Knows how checkpoints are named, and where they are written.
+        now (str): When this process started, as MMEngine names its folder.
 
     Returns:
         tuple: The checkpoint, None where ``last_checkpoint`` is to be followed or is not there; and what was passed
@@ -59,7 +60,8 @@ def checkpoint_instead(work_dir: Path, hook: CheckpointHook) -> Tuple[Optional[P
     if not last:  # interrupted while it was written
         folder = Path(hook.out_dir, work_dir.name) if hook.out_dir else work_dir
     broken = [last or f'{stated} is empty: what it named']
-    for path in _before(work_dir, folder, pattern, Path(last).name, stated.stat().st_mtime):
+    processes = _processes(work_dir, now)
+    for path in _before(processes, folder, pattern, Path(last).name, stated.stat().st_mtime):
         if is_whole(path):
             return path, ', '.join(broken)
         broken.append(str(path))
@@ -78,14 +80,16 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def _before(work_dir: Path, folder: Path, pattern: re.Pattern, name: str, written: float) -> Iterator[Path]:
+def _before(
+    processes: Dict[float, Path], folder: Path, pattern: re.Pattern, name: str, written: float
+) -> Iterator[Path]:
     """The checkpoints of a run before one of them, the newest first.
 
     A folder may hold those of older runs. To the run belong the checkpoints that its process wrote, the one that this
     process was resumed from, and those before that one in turn.
 
     Args:
-        work_dir (Path): The run's folder, with MMEngine's logs.
+        processes (dict[float, Path]): When processes started in the run's folder, and where their logs are.
         folder (Path): Of the checkpoint.
         pattern (Pattern): Of checkpoints' names; its group is the step or epoch.
         name (str): Of the checkpoint.
@@ -93,12 +97,12 @@ def _before(work_dir: Path, folder: Path, pattern: re.Pattern, name: str, writte
     """
     until = float('inf')
     while True:
-        start, log = _process(work_dir, written)
+        start = max((start for start in processes if start <= written), default=float('-inf'))
         number = _number(pattern, name)
         own = {_number(pattern, path.name): path for path in folder.glob('*') if start <= path.stat().st_mtime < until}
         for other in sorted((n for n in own if n >= 0 and (n < number or number < 0)), reverse=True):
             yield own[other]
-        origin = _resumed_from(log)
+        origin = _resumed_from(processes[start]) if start in processes else None
         if origin is None or not origin.exists() or origin.stat().st_mtime >= start:
             return
         yield origin
@@ -110,22 +114,22 @@ def _number(pattern: re.Pattern, name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _process(work_dir: Path, written: float) -> Tuple[float, Optional[Path]]:
-    """When the process started that wrote a checkpoint, and its folder; MMEngine names this after the time."""
-    found = (float('-inf'), None)
+def _processes(work_dir: Path, now: str) -> Dict[float, Path]:
+    """When the processes before this one started; MMEngine names their folders after the time."""
+    found = {}
     for path in work_dir.glob('[0-9]*_[0-9]*'):
         try:
             start = time.mktime(time.strptime(path.name, '%Y%m%d_%H%M%S'))
         except ValueError:
             continue
-        if found[0] < start <= written:
-            found = (start, path)
+        if path.name != now:
+            found[start] = path
     return found
 
 
-def _resumed_from(folder: Optional[Path]) -> Optional[Path]:
+def _resumed_from(folder: Path) -> Optional[Path]:
     """The checkpoint that a process was resumed from, as its log says."""
-    for log in sorted(folder.glob('*.log')) if folder else []:
+    for log in sorted(folder.glob('*.log')):
         loaded = None
         for line in log.read_text(encoding='utf-8', errors='replace').splitlines():
             if 'Load checkpoint from ' in line:

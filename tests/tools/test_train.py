@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import CheckpointHook
 from resuming import checkpoint_instead, is_whole
 
-ITERS = CheckpointHook(by_epoch=False)
+ITERS, NOW = CheckpointHook(by_epoch=False), '20260101_150000'
 
 
 def at(moment):
@@ -54,11 +54,11 @@ def test_what_last_checkpoint_says_is_followed(history):
         ('110000', None, {'110300': 'iter_3.pth'}),
     )
     torch.save({}, folder / 'best_proposal_ABO@1000_iter_7.pth')
-    assert checkpoint_instead(folder, ITERS) == (None, '')
+    assert checkpoint_instead(folder, ITERS, NOW) == (None, '')
     (folder / 'last_checkpoint').write_text('s3://bucket/iter_3.pth')
-    assert checkpoint_instead(folder, ITERS) == (None, '')
+    assert checkpoint_instead(folder, ITERS, NOW) == (None, '')
     (folder / 'last_checkpoint').unlink()
-    assert checkpoint_instead(folder, ITERS) == (None, '')
+    assert checkpoint_instead(folder, ITERS, NOW) == (None, '')
 
 
 def test_the_one_before_it_in_the_same_run_is_taken(history):
@@ -68,7 +68,7 @@ def test_the_one_before_it_in_the_same_run_is_taken(history):
         broken=['iter_3.pth'],
     )
     # iter_2 is nearer and older: of the run before
-    instead, broken = checkpoint_instead(folder, ITERS)
+    instead, broken = checkpoint_instead(folder, ITERS, NOW)
     assert instead == folder / 'iter_1.pth' and broken == str(folder / 'iter_3.pth')
 
 
@@ -76,7 +76,7 @@ def test_a_best_checkpoint_is_none_to_resume_from(history):
     folder = history(('100000', None, {'100100': 'iter_2.pth', '100300': 'iter_3.pth'}), broken=['iter_3.pth'])
     for name in ('best_proposal_ABO@1000_iter_2.pth', 'best_2.pth'):
         torch.save({}, folder / name)
-    assert checkpoint_instead(folder, ITERS)[0] == folder / 'iter_2.pth'
+    assert checkpoint_instead(folder, ITERS, NOW)[0] == folder / 'iter_2.pth'
 
 
 def test_a_resumed_run_goes_back_to_what_it_was_resumed_from(history):
@@ -86,10 +86,10 @@ def test_a_resumed_run_goes_back_to_what_it_was_resumed_from(history):
         ('120000', 'iter_2.pth', {'120500': 'iter_5.pth'}),
         broken=['iter_5.pth'],
     )
-    assert checkpoint_instead(folder, ITERS)[0] == folder / 'iter_2.pth'
+    assert checkpoint_instead(folder, ITERS, NOW)[0] == folder / 'iter_2.pth'
     (folder / 'iter_2.pth').write_bytes(b'')
     os.utime(folder / 'iter_2.pth', (at('100200')[0],) * 2)
-    instead, broken = checkpoint_instead(folder, ITERS)
+    instead, broken = checkpoint_instead(folder, ITERS, NOW)
     assert instead == folder / 'iter_1.pth'
     assert broken == f'{folder / "iter_5.pth"}, {folder / "iter_2.pth"}'
 
@@ -99,17 +99,23 @@ def test_none_left_is_told(history):
         ('100000', None, {'100100': 'iter_1.pth'}), ('110000', None, {'110300': 'iter_3.pth'}), broken=['iter_3.pth']
     )
     with pytest.raises(SystemExit, match=r'iter_3.pth was not written to its end.*no older.*--resume CHECKPOINT'):
-        checkpoint_instead(folder, ITERS)
+        checkpoint_instead(folder, ITERS, NOW)
+
+
+def test_resumed_in_the_same_second(history):
+    folder = history(('100000', None, {'100100': 'iter_2.pth', '100200': 'iter_3.pth'}), broken=['iter_3.pth'])
+    (folder / '20260101_100201').mkdir()
+    assert checkpoint_instead(folder, ITERS, '20260101_100201')[0] == folder / 'iter_2.pth'
 
 
 def test_a_deleted_or_unnamed_last_one(history):
     """With max_keep_ckpts=1 the old one goes before the new one comes; a kill may also empty last_checkpoint."""
     folder = history(('100000', None, {'100100': 'iter_1.pth', '100200': 'iter_2.pth', '100300': 'iter_3.pth'}))
     (folder / 'iter_3.pth').unlink()
-    assert checkpoint_instead(folder, ITERS)[0] == folder / 'iter_2.pth'
+    assert checkpoint_instead(folder, ITERS, NOW)[0] == folder / 'iter_2.pth'
     (folder / 'last_checkpoint').write_text('')
     os.utime(folder / 'last_checkpoint', (at('100301')[0],) * 2)
-    assert checkpoint_instead(folder, ITERS)[0] == folder / 'iter_2.pth'
+    assert checkpoint_instead(folder, ITERS, NOW)[0] == folder / 'iter_2.pth'
 
 
 @pytest.mark.parametrize(
@@ -122,7 +128,7 @@ def test_a_deleted_or_unnamed_last_one(history):
 def test_other_names(history, hook, names):
     folder = history(('100000', None, dict(zip(('100100', '100200'), names))), broken=names[1:])
     torch.save({}, folder / 'iter_8.pth')
-    assert checkpoint_instead(folder, CheckpointHook(**hook))[0] == folder / names[0]
+    assert checkpoint_instead(folder, CheckpointHook(**hook), NOW)[0] == folder / names[0]
 
 
 def test_a_hook_with_a_folder_of_its_own(history, tmp_path):
@@ -136,7 +142,7 @@ def test_a_hook_with_a_folder_of_its_own(history, tmp_path):
         (folder / 'last_checkpoint').write_text(said)
         os.utime(folder / 'last_checkpoint', (os_time,) * 2)
         hook = CheckpointHook(by_epoch=False, out_dir=str(tmp_path / 'elsewhere'))
-        assert checkpoint_instead(folder, hook)[0] == other / 'iter_1.pth'
+        assert checkpoint_instead(folder, hook, NOW)[0] == other / 'iter_1.pth'
 
 
 def test_whole_is_every_byte(tmp_path):
