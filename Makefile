@@ -1,4 +1,4 @@
-# make demo: set up, train a stock RPN and an nRPN-taught one, and compare them
+# make demo: set up, train a stock RPN and one that an nRPN teaches, and compare them
 # make test: set up, lint and test
 # make:      what there is
 SHELL := /bin/bash
@@ -9,11 +9,11 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 DEMO := work_dirs/demo$(VENV:.venv%=%)
 DEMO_RPN := configs/nrpn/rpn_r18-w16_fpn_demo_shapes
-DEMO_NRPN := configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes
+DEMO_NRPN := configs/nrpn/nrpn-rank_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
-# mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
-# threads wait for each other asleep, where spinning would take a core from other processes: ten times slower beside them
+# threads wait for each other asleep, where spinning would take a core from other processes: five times slower beside them
 export OMP_WAIT_POLICY ?= PASSIVE
+# mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
 ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif
@@ -21,7 +21,7 @@ endif
 .PHONY: help setup demo test
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
-	@echo 'make demo    set up, draw the embedded data set, train the stock RPN and nRPN side by side, compare'
+	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-rank side by side, compare'
 	@echo 'make test    set up, lint, run all tests'
 	@echo '             STACK=openmmlab does either with mmdet 3.3, mmcv 2.1 and mmengine 0.10.7, in .venv-openmmlab'
 
@@ -36,10 +36,12 @@ demo: $(READY)
 	$(PY) tools/benchmark.py $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
 	$(PY) tools/analysis_tools/browse_hard_negatives.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth \
 	  --baseline $(DEMO_RPN).py $(DEMO)/$(notdir $(DEMO_RPN))/seed0/iter_500.pth --out $(DEMO)/hard_negatives.html
+	$(PY) tools/analysis_tools/sweep_fold.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
 	@echo && cat $(DEMO)/table.txt && echo
 	@echo 'The comparison:                      $(DEMO)/table.md, $(DEMO)/results.json'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'
 	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
+	@echo 'nRPN folded into the RPN (the dial): $(DEMO)/fold.png'
 
 test: $(READY)
 	$(VENV)/bin/ruff check .

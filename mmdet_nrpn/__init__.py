@@ -6,16 +6,26 @@ Importing this package registers everything in MMDetection's own registries, so 
 
 from .engine import HardNegativeVisualizationHook, StepSeedHook
 from .evaluation import ProposalMetric
-from .models import EfficientNetLite0, HardNegativeRPNHead, NRPNHead, NRPNSampler, OverlapLoss
+from .models import (
+    EfficientNetLite0,
+    HardNegativeRankLoss,
+    HardNegativeRPNHead,
+    NRPNHead,
+    NRPNSampler,
+    OverlapLoss,
+    PaperNRPNHead,
+)
 from .version import __version__
 
 __all__ = [
     'EfficientNetLite0',
     'HardNegativeRPNHead',
+    'HardNegativeRankLoss',
     'HardNegativeVisualizationHook',
     'NRPNHead',
     'NRPNSampler',
     'OverlapLoss',
+    'PaperNRPNHead',
     'ProposalMetric',
     'StepSeedHook',
     '__version__',

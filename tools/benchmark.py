@@ -37,7 +37,7 @@ with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, an
     from benchmark.timing import time_training
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-ohem', 'rpn-iou-balanced', 'rpn-focal')
+ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-focal', 'rpn-rank', 'nrpn-rank')
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r18-w16_fpn_demo_shapes.py' for row in ROWS]
 
 

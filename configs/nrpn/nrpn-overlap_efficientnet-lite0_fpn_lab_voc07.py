@@ -1,2 +1,2 @@
-_base_ = ['./nrpn_efficientnet-lite0_fpn_lab_voc07.py']
-model = dict(rpn_head=dict(loss_cls=dict(_delete_=True, type='OverlapLoss', use_sigmoid=True)))
+_base_ = ['./rpn_efficientnet-lite0_fpn_lab_voc07.py', './_base_/methods/nrpn-overlap.py']
+model = _base_.method

@@ -1,8 +1,2 @@
-_base_ = ['./rpn_r50_fpn_1x_coco.py']
-model = dict(
-    rpn_head=dict(
-        type='HardNegativeRPNHead',
-        loss_cls=dict(_delete_=True, type='OverlapLoss', use_sigmoid=True),
-    ),
-    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.5, warmup=0.5))),
-)
+_base_ = ['./rpn_r50_fpn_1x_coco.py', './_base_/methods/nrpn-overlap.py']
+model = _base_.method

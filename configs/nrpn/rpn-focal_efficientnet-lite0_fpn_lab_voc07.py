@@ -1,3 +1,2 @@
-# The peer of RetinaNet: all anchors, focal loss.
-_base_ = ['./rpn_efficientnet-lite0_fpn_lab_voc07.py', './_base_/models/focal.py']
-model = _base_.focal
+_base_ = ['./rpn_efficientnet-lite0_fpn_lab_voc07.py', './_base_/methods/rpn-focal.py']
+model = _base_.method

@@ -10,11 +10,12 @@ train_pipeline.insert(2, dict(type='Resize', scale=(320, 320), keep_ratio=True))
 test_pipeline[1].scale = (320, 320)
 data = dict(data_root=data_root, metainfo=dict(_delete_=True, classes=classes))
 train_dataloader = dict(
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         **data,
         ann_file=train_list,
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
-    )
+    ),
 )
 val_dataloader = test_dataloader = dict(dataset=dict(**data, ann_file=val_list, pipeline=test_pipeline))

@@ -1,6 +1,14 @@
 from .backbones import EfficientNetLite0
-from .dense_heads import HardNegativeRPNHead, NRPNHead
-from .losses import OverlapLoss
+from .dense_heads import HardNegativeRPNHead, NRPNHead, PaperNRPNHead
+from .losses import HardNegativeRankLoss, OverlapLoss
 from .task_modules import NRPNSampler
 
-__all__ = ['EfficientNetLite0', 'HardNegativeRPNHead', 'NRPNHead', 'NRPNSampler', 'OverlapLoss']
+__all__ = [
+    'EfficientNetLite0',
+    'HardNegativeRPNHead',
+    'HardNegativeRankLoss',
+    'NRPNHead',
+    'NRPNSampler',
+    'OverlapLoss',
+    'PaperNRPNHead',
+]

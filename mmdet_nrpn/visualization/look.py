@@ -71,7 +71,7 @@ def look(
         none = InstanceData(bboxes=outs[0][0].new_zeros(0, 4), scores=outs[0][0].new_zeros(0))
         regions = [none] * len(proposals)
     else:
-        regions = head.predict_nrpn_by_feat(in_float32(nrpn_outs), outs[1], metas, rescale)
+        regions = head.predict_nrpn_by_feat(nrpn_outs, outs, metas, rescale)
     return [_look(*picture) for picture in zip(proposals, regions, batch_data_samples)]
 
 
@@ -79,7 +79,7 @@ def _look(proposals: InstanceData, regions: InstanceData, sample: InstanceData) 
     proposals, regions = proposals[:BEST], regions[:BEST]
     objects = get_box_tensor(sample.gt_instances.bboxes)
     ignored = get_box_tensor(sample.ignored_instances.bboxes) if 'ignored_instances' in sample else objects[:0]
-    mask = false_positives(proposals.bboxes, proposals.scores, objects, ignored)
+    mask = false_positives(proposals.bboxes, objects, ignored)
     wrong = proposals[mask]
     parts = (
         objects,

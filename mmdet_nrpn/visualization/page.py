@@ -8,14 +8,13 @@ import mmcv
 import numpy as np
 
 from ..evaluation.functional import box_ious
-from ..models.dense_heads.nrpn_settings import FALSE_POSITIVES
 from .look import BEST, SAME_PLACE, Look
 
 TEMPLATE = Path(__file__).with_name('page.html')
 # pixels of a picture's longer side, and JPEG's quality: some 25 kB a picture
 SIDE, QUALITY = 480, 80
 # from which false positives count until a reader chooses otherwise
-SCORE = FALSE_POSITIVES['score_thr']
+SCORE = 0.3
 ABOUT = (
     f"Of each picture the RPN's {BEST} best proposals. A false positive overlaps no object by an IoU of 0.3; an object "
     f'is missed if no proposal overlaps it by {SAME_PLACE}. How wrong: missed objects plus the scores of the false '

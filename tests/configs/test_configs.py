@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 
+PAPER = ('nrpn', 'nrpn-overlap')
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
 
 
@@ -17,8 +18,8 @@ def load(path):
     return cfg
 
 
-def made_batch(stored):
-    """A picture of 64x96 with two objects; for the laboratory, its features."""
+def synthetic_batch(stored):
+    """An image of 64x96 with two objects; for the laboratory, its features."""
     batch = demo_mm_inputs(1, [[3, 64, 96]], num_items=[2], num_classes=2, with_mask=True)
     batch['data_samples'][0].set_metainfo(dict(pad_shape=(64, 96)))
     if stored:
@@ -33,15 +34,16 @@ def test_builds_trains_a_step_and_predicts(path):
         warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
         model = MODELS.build(load(path).model)
     model.init_weights()
-    batch = made_batch(stored='lab' in path.stem)
+    batch = synthetic_batch(stored='lab' in path.stem)
     loss, logged = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-    has_nrpn = path.stem.startswith('nrpn')
-    assert ('loss_nrpn_cls' in logged) is has_nrpn
-    draws_hard = has_nrpn and 'focal' not in path.stem or 'ohem' in path.stem
-    assert ('rpn_hard_neg_score' in logged) is draws_hard
+    method = path.stem.split('_')[0]
+    assert ('loss_nrpn_cls' in logged) is method.startswith('nrpn')
+    assert ('loss_nrpn_bbox' in logged) is (method in PAPER)
+    assert ('rpn_hard_neg_score' in logged) is (method in PAPER)
+    assert ('loss_rpn_rank' in logged) is ('rank' in method)
     model.eval()
     with torch.no_grad():
         (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
@@ -55,13 +57,13 @@ def test_does_what_its_name_says(path):
     method, *rest = path.stem.split('_')
     head, sampler = cfg.model.rpn_head, cfg.model.train_cfg.rpn.sampler
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
-    assert (sampler.type == 'NRPNSampler') is (method.startswith('nrpn') and 'focal' not in method or 'ohem' in method)
-    assert ('hardness_weight' in head) is (method == 'nrpn-focal')
-    peers = ('rpn', 'faster-rcnn', 'rpn-focal', 'rpn-iou-balanced')
-    assert (head.type == 'RPNHead') is (method in peers)
+    assert (head.loss_cls.type == 'FocalLoss') is ('focal' in method or 'rank' in method)
+    assert (sampler.type == 'NRPNSampler') is (method in PAPER)
+    assert (head.type == 'RPNHead') is (method in ('rpn', 'faster-rcnn', 'rpn-focal'))
+    assert ('loss_rank' in head) is ('rank' in method)
     data = cfg.train_dataloader.dataset
-    if rest[-1] in ('voc0712', 'coco', 'voc07'):
-        assert data.type == dict(voc0712='RepeatDataset', coco='CocoDataset', voc07='VOCDataset').get(rest[-1]) or (
+    if rest[-1] in ('coco', 'voc07'):
+        assert data.type == dict(coco='CocoDataset', voc07='VOCDataset')[rest[-1]] or (
             'lab' in rest and data.type == 'FeatureDataset'
         )
     is_rpn = cfg.model.type == 'RPN'

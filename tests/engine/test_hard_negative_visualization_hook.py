@@ -21,13 +21,7 @@ SHORT = [
     '--cfg-options', 'train_cfg.max_iters=6', 'train_cfg.val_interval=6', 'train_dataloader.batch_size=4',
     'default_hooks.logger.interval=1', 'randomness.seed=0',
 ]  # fmt: skip
-FOCAL = """
-focal = dict(_delete_=True, type='FocalLoss', use_sigmoid=True)
-model = dict(
-    rpn_head=dict(hardness_weight=4.0, loss_cls=focal),
-    train_cfg=dict(rpn=dict(sampler=dict(_delete_=True, type='PseudoSampler'))),
-)
-"""
+OWN_OBJECTNESS = "\nmodel = dict(rpn_head=dict(hardness='rpn', nrpn_head=None))"
 OWN = {'hard_neg_repeats', 'nrpn_fp_recall'}
 
 
@@ -69,10 +63,10 @@ def test_tensorboard_has_it_and_training_is_the_same(train):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['rpn-ohem', 'nrpn', 'rpn'])
+@pytest.mark.parametrize('name', ['nrpn', 'nrpn-rank', 'rpn'])
 def test_other_heads(train, name):
-    """Without an nRPN; with one that weighs all anchors and draws none; and the stock head."""
-    done, folder = train(name, HOOK + FOCAL * (name == 'nrpn'))
+    """Without an nRPN; with one whose negatives are ranked and not sampled; and the stock head."""
+    done, folder = train(name, HOOK + OWN_OBJECTNESS * (name == 'nrpn'))
     if name == 'rpn':  # says so before the first step
         assert done.returncode != 0 and not [*folder.glob('*.pth')]
         assert "write rpn_head=dict(type='HardNegativeRPNHead'), or leave the hook out" in done.stderr

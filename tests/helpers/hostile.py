@@ -19,28 +19,26 @@ HEAD['train_cfg']['sampler']['type'] = 'NRPNSampler'
 STRIDES, CHANNELS = HEAD['anchor_generator']['strides'], HEAD['in_channels']
 
 # how a head may be set up; each is met by every kind of batch
+FOCAL = {
+    'loss_cls': dict(type='FocalLoss', use_sigmoid=True, loss_weight=1.0),
+    'train_cfg.sampler': dict(type='PseudoSampler'),
+}
+RANK = {'loss_rank': dict(type='HardNegativeRankLoss')}
 VARIANTS = dict(
     default={},
-    all_false={'train_cfg.nrpn': dict(false_positives=dict(score_thr=0.0))},
-    none_false={'train_cfg.nrpn': dict(false_positives=dict(score_thr=1.0))},
+    rank={**FOCAL, **RANK},
+    rank_without_nrpn={**FOCAL, **RANK, 'nrpn_head': None},
+    rank_on_samples={**RANK, 'hardness': 'rpn'},
+    paper={'nrpn_head': dict(type='PaperNRPNHead')},
+    one_candidate={'nrpn_head': dict(type='NRPNHead', max_num=1), **RANK},
     many_asked={'train_cfg.sampler.num': 100_000, 'train_cfg.sampler.hard_fraction': 1.0},
-    assigner={
-        'train_cfg.nrpn': dict(assigner=HEAD['train_cfg']['assigner']),
-        'nrpn_head': dict(type='NRPNHead', shared_conv=False),
-    },
     overlap={'loss_cls': dict(type='OverlapLoss', use_sigmoid=True), 'train_cfg.sampler.neg_pos_ub': 3},
     one_anchor={
         'anchor_generator': dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=STRIDES),
         'train_cfg.sampler.pool_factor': 1,
     },
-    inside={'train_cfg.allowed_border': 0},
+    inside={'train_cfg.allowed_border': 0, **RANK},
     own_objectness={'hardness': 'rpn'},
-    weighted={
-        'hardness_weight': 4.0,
-        'loss_cls': dict(type='FocalLoss', use_sigmoid=True, loss_weight=1.0),
-        'train_cfg.sampler': dict(type='PseudoSampler'),
-    },
-    attached={'nrpn_head': dict(type='NRPNHead', detach_features=False, regress=False)},
 )
 
 
@@ -78,7 +76,7 @@ def _boxes(kind, height, width, rng):
 
 
 def batch(seed):
-    """Features and samples of one to three pictures, padded to one size.
+    """Features and samples of one to three images, padded to one size, each with invalid anchors in its padding.
 
     Returns:
         tuple: Features of each level, the samples, and the kinds of objects and ignored objects in them.
@@ -87,12 +85,12 @@ def batch(seed):
     height, width = SIZES[rng.integers(len(SIZES))]
     samples, kinds = [], []
     for _ in range(rng.integers(1, 4)):
-        # the picture's own size; what is left of the batch's is padding
+        # the image's own size; what is left of the batch's is padding
         h, w = (max(4, int(side * rng.choice([0.5, 0.75, 1.0]))) for side in (height, width))
         kind, ignored = rng.choice(OBJECTS), rng.choice(OBJECTS) if rng.random() < 0.4 else 'none'
         sample = DetDataSample(
             metainfo=dict(
-                img_shape=(h, w), pad_shape=(height, width), batch_input_shape=(height, width), ori_shape=(h, w),
+                img_shape=(h, w), pad_shape=(h, w), batch_input_shape=(height, width), ori_shape=(h, w),
                 scale_factor=(1.0, 1.0),
             )
         )  # fmt: skip

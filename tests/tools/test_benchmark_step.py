@@ -5,7 +5,7 @@ import pytest
 
 @pytest.mark.slow
 def test_times_parts_memory_and_predictions(run_tool, tmp_path):
-    configs = [f'configs/nrpn/{row}_r18-w16_fpn_demo_shapes.py' for row in ('rpn', 'nrpn')]
+    configs = [f'configs/nrpn/{row}_r18-w16_fpn_demo_shapes.py' for row in ('rpn-focal', 'nrpn-rank')]
     out = tmp_path / 'times.json'
     done = run_tool(
         'tools/analysis_tools/benchmark_step.py', *configs,
@@ -15,7 +15,7 @@ def test_times_parts_memory_and_predictions(run_tool, tmp_path):
     stock, ours = done.stdout.split('\n\n')[-2:]
     assert 'ratio 1.000 (1.000 to 1.000)' in stock and 'nRPN' not in stock
     assert 'predicts the same bit for bit as the first' in ours
-    for part in ('forward', 'mining', 'drawing', 'loss', 'backward'):
+    for part in ('mining', 'loss', 'ranking', 'backward'):
         assert f'nRPN: {part}' in ours
     times = json.loads(out.read_text())
     for row in times.values():

@@ -30,7 +30,7 @@ class PlantedHead:
         assert cls_scores[0].dtype == torch.float32
         return self.proposals
 
-    def predict_nrpn_by_feat(self, nrpn_outs, bbox_preds, batch_img_metas, rescale):
+    def predict_nrpn_by_feat(self, nrpn_outs, outs, batch_img_metas, rescale):
         return self.regions
 
 

@@ -3,9 +3,8 @@
     python tools/analysis_tools/benchmark_step.py                                # RPN and Faster R-CNN, ResNet-50 FPN
     python tools/analysis_tools/benchmark_step.py STOCK.py OURS.py PEER.py --size 320 320 --batch 4
 
-Every round times one step of each config in turn, on the same made pictures, so that a busy machine slows all of them;
-ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training,
-when an RPN takes most for objects and the mining has most to do.
+Every round times one step of each config in turn, on the same synthetic images, so a busy machine slows all of them;
+ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training.
 """
 
 import argparse
@@ -18,7 +17,7 @@ import torch
 from timed_model import TimedModel
 
 ROOT = Path(__file__).parents[2]
-DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn', 'nrpn', 'rpn-ohem')]
+DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-rank', 'nrpn')]
 
 
 def spread(values: list) -> str:

@@ -49,8 +49,8 @@ def look_at(model: nn.Module, data: dict, has_nrpn: bool) -> Look:
     batch = model.data_preprocessor(data, False)
     x, head = model.extract_feat(batch['inputs']), rpn_of(model)
     if has_nrpn:
-        outs, seen = head.forward_with_nrpn(x)
-        return look(head, outs, head.nrpn_head(seen), batch['data_samples'], rescale=True)[0]
+        outs, hidden = head.forward_with_hidden(x)
+        return look(head, outs, head.forward_nrpn(x, hidden), batch['data_samples'], rescale=True)[0]
     return look(head, head(x), None, batch['data_samples'], rescale=True)[0]
 
 

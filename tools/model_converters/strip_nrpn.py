@@ -1,14 +1,19 @@
 """Take the nRPN, and what only a training needs, out of a trained checkpoint.
 
     python tools/model_converters/strip_nrpn.py work_dirs/mine/epoch_12.pth published/
+    python tools/model_converters/strip_nrpn.py work_dirs/mine/epoch_12.pth published/ --fold 0.5
 
 The result is named after its hash, as MMDetection's published models are, and a stock config (RPNHead in place of
 HardNegativeRPNHead) loads it with strict=True where mmdet_nrpn is not installed. The config that a checkpoint carries
 as text is left out, for it names what is not there any more.
+
+--fold A subtracts A times the nRPN from the RPN's classifier: its logit s becomes s - A * n. Larger A means fewer false
+positives and, from some point on, less recall; tools/analysis_tools/sweep_fold.py draws both.
 """
 
 import argparse
 import hashlib
+import math
 import sys
 from pathlib import Path
 
@@ -20,18 +25,19 @@ NRPN = 'nrpn_head.'
 KEPT_META = ('epoch', 'iter', 'seed', 'time', 'mmengine_version', 'dataset_meta')
 
 
-def strip(checkpoint: dict, name: str) -> dict:
+def strip(checkpoint: dict, name: str, fold: float = 0.0) -> dict:
     """Weights without those of an nRPN, and what tells where they come from.
 
     Args:
         checkpoint (dict): As MMEngine's runner saves it.
         name (str): For the messages.
+        fold (float): How much of the nRPN to subtract from the RPN's classifier. Defaults to 0.
 
     Returns:
         dict: ``state_dict`` and ``meta``.
 
     Raises:
-        ValueError: If there are no weights, or none of an nRPN among them.
+        ValueError: If there are no weights, or none of an nRPN among them, or none that can be folded.
     """
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
         raise ValueError(f"{name} has no 'state_dict'; give a checkpoint that a training saved")
@@ -39,10 +45,40 @@ def strip(checkpoint: dict, name: str) -> dict:
     kept = {key: value for key, value in state.items() if NRPN not in key}
     if len(kept) == len(state):
         raise ValueError(f"{name} has no weights called '…{NRPN}…'; it holds no nRPN, or none any more")
+    if fold:
+        kept.update(folded(state, name, fold))
     meta = checkpoint.get('meta', {})
     # what is not plain was read as a stand-in, which nobody else could read again
     meta = {key: meta[key] for key in KEPT_META if key in meta and _is_plain(meta[key])}
     return dict(state_dict=kept, meta=meta)
+
+
+def folded(state: dict, name: str, fold: float) -> dict:
+    """The RPN's classifiers with their nRPN subtracted, ``w - fold * v`` and ``b - fold * c``.
+
+    Args:
+        state (dict): Weights of a detector, which may hold several RPNs, such as a teacher's and a student's.
+        name (str): For the messages.
+        fold (float): The factor.
+
+    Returns:
+        dict: The new weights of every ``rpn_cls`` beside an ``NRPNHead``.
+
+    Raises:
+        ValueError: If an nRPN is no ``NRPNHead``.
+    """
+    heads = {key.split(NRPN)[0] for key in state if NRPN in key}
+    result = {}
+    for head in sorted(heads):
+        if f'{head}{NRPN}nrpn_cls.weight' not in state:
+            raise ValueError(
+                f"{name}: '{head}{NRPN}' is no NRPNHead: a PaperNRPNHead, or the first edition's, has a convolution or "
+                "a target of its own and cannot be folded into the RPN's classifier; leave --fold out"
+            )
+        for part in ('weight', 'bias'):
+            rpn, nrpn = state[f'{head}rpn_cls.{part}'], state[f'{head}{NRPN}nrpn_cls.{part}']
+            result[f'{head}rpn_cls.{part}'] = (rpn.double() - fold * nrpn.double()).to(rpn.dtype)
+    return result
 
 
 def _is_plain(value: object) -> bool:
@@ -62,15 +98,28 @@ def publish(checkpoint: dict, folder: Path, stem: str) -> Path:
     return part.replace(folder / f'{stem}-{digest[:8]}.pth')
 
 
+def fold_factor(text: str) -> float:
+    """A finite number, 0 or more."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f'must be a finite number >= 0, got {text}')
+    return value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out_dir', type=Path)
+    parser.add_argument(
+        '--fold', type=fold_factor, default=0.0, metavar='A', help='subtract A times the nRPN (default: 0, off)'
+    )
     args = parser.parse_args()
     if not args.checkpoint.is_file():
         parser.error(f'{args.checkpoint} is not there')
+    if args.out_dir.exists() and not args.out_dir.is_dir():
+        parser.error(f'{args.out_dir} is a file; name a folder')
     try:
-        stripped = strip(read_checkpoint(args.checkpoint), str(args.checkpoint))
+        stripped = strip(read_checkpoint(args.checkpoint), str(args.checkpoint), args.fold)
     except ValueError as error:
         sys.exit(str(error))
     path = publish(stripped, args.out_dir, args.checkpoint.stem)

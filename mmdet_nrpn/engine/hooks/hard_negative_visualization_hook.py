@@ -33,7 +33,7 @@ class HardNegativeVisualizationHook(Hook):
       drawn as hard when the picture was last seen, too (an anchor within an IoU of 0.7, after flips and resizing are
       undone; other ways of moving objects are not undone). Each process remembers 2000 pictures of its own.
     - ``nrpn_fp_recall``, every ``interval`` steps: the share of the RPN's false positives (among its 100 best
-      proposals of a picture, scored at least ``false_positives.score_thr``) that one of nRPN's 100 best regions
+      proposals of a picture) that one of nRPN's 100 best regions
       overlaps by 0.5.
 
     Where there is nothing to tell, the last value stays in the log. Every ``interval`` steps it also draws a picture
@@ -120,9 +120,9 @@ class HardNegativeVisualizationHook(Hook):
         sizes = [level.shape[-2:] for level in self.seen['rpn'][0]]
         levels = self.head.prior_generator.grid_priors(sizes, device=self.seen['rpn'][0][0].device)
         priors = torch.cat([get_box_tensor(level) for level in levels])
-        results = self.head._raw_positive_infos['sampling_results']
+        results = self.head.sampling_results
         return [
-            DrawnNegatives(priors[result.hard_negatives].cpu().numpy(), priors[result.random_negatives].cpu().numpy())
+            DrawnNegatives(priors[result.hard_anchors].cpu().numpy(), priors[result.random_anchors].cpu().numpy())
             for result in results
         ]
 
@@ -143,8 +143,7 @@ class HardNegativeVisualizationHook(Hook):
     def _log_recall(self, runner: Runner, looks: list) -> None:
         if self.head.nrpn_head is None:
             return
-        score_thr = self.head.nrpn_head.train_cfg.false_positives['score_thr']
-        foreseen = [f for seen in looks for f in seen.foreseen[seen.false_positive_scores >= score_thr]]
+        foreseen = [f for seen in looks for f in seen.foreseen]
         if foreseen:
             runner.message_hub.update_scalar('train/nrpn_fp_recall', sum(foreseen) / len(foreseen))
 

@@ -99,7 +99,7 @@ class ProposalMetric(BaseMetric):
         ious = box_ious(bboxes.numpy(), gts)
         ranks = match_proposals(ious, IOU_THRS, groups)
         found = (ranks < len(bboxes))[..., None] & (ranks[..., None] < self.budgets)
-        false = false_positives(bboxes, scores, gt_bboxes, ignored, iou_thr=self.fp_iou_thr).numpy()
+        false = false_positives(bboxes, gt_bboxes, ignored, self.fp_iou_thr).numpy()
         taken = np.minimum(self.budgets, len(bboxes))
         best_ious = np.maximum.accumulate(np.vstack([np.zeros(len(gts)), ious]))[taken]
         return dict(

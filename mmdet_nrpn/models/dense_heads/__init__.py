@@ -1,4 +1,5 @@
 from .hard_negative_rpn_head import HardNegativeRPNHead
 from .nrpn_head import NRPNHead
+from .paper_nrpn_head import PaperNRPNHead
 
-__all__ = ['HardNegativeRPNHead', 'NRPNHead']
+__all__ = ['HardNegativeRPNHead', 'NRPNHead', 'PaperNRPNHead']

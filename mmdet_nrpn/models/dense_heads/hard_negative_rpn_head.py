@@ -2,174 +2,188 @@ import warnings
 from typing import List, Optional, Tuple
 
 import torch
-from mmdet.models.utils import unpack_gt_instances
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.models.utils import images_to_levels, multi_apply, unmap, unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.utils import ConfigType, InstanceList, OptConfigType
+from mmdet.structures.bbox import bbox_overlaps, cat_boxes, get_box_tensor
+from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
 from mmengine.logging import print_log
-from torch import Tensor
+from mmengine.model import PretrainedInit, initialize
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.profiler import record_function
 
+from ..losses import OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
-from ..utils import in_float32, objectness_logits
-from .hardness_rpn_head import HardnessRPNHead
+from ..utils import flatten_levels, in_float32, mine_candidates, objectness_logits, on_ignored
+from .nrpn_head import NRPNHead
+from .removed_settings import refuse_removed_settings, refuse_settings_of_an_rpn
 
 HARDNESS = ('nrpn', 'rpn')
+# An anchor lies on an ignored object from this share of its own area on.
+IGNORED_IOF_THR = 0.3
+POSITIVE, NEITHER, HARD_CANDIDATE = 1, 0, -1
 
 
 @MODELS.register_module()
-class HardNegativeRPNHead(HardnessRPNHead):
-    """An RPN that draws its negatives from a negative RPN (nRPN, Cho et al., ICIP 2019, poster Fig. 1b).
+class HardNegativeRPNHead(RPNHead):
+    """An RPN that learns from a negative RPN (nRPN, Cho et al., ICIP 2019, poster Fig. 1b).
 
-    Only training differs from ``RPNHead``: ``forward`` and ``predict`` are inherited. In each step the false
-    positives among its proposals train the nRPN, and the nRPN's objectness tells
-    :class:`~mmdet_nrpn.models.NRPNSampler` which negatives are hard. It also hands
-    :class:`~mmdet_nrpn.models.OverlapLoss` the overlap of each positive anchor with its object.
+    In each training step the nRPN learns what the RPN gets wrong, and the RPN learns from the nRPN in one or both of
+    two ways. ``loss_rank`` ranks every positive above the hardest negatives, weighed by the nRPN (not in the paper). An
+    :class:`~mmdet_nrpn.models.NRPNSampler` samples the negatives that the nRPN finds hard (the paper).
+    ``forward`` and ``predict`` are inherited, and a head that is built for inference has no nRPN.
+
+    Anchors in an image's padding and anchors on ignored objects are never mined, ranked or sampled as hard. The head
+    also hands :class:`~mmdet_nrpn.models.OverlapLoss` the overlap of each positive anchor with its object.
 
     Args:
         in_channels (int): Channels of the features.
-        nrpn_head (dict, optional): Config of the nRPN. What it leaves out is taken from this head. None trains
-            without one. It is built for training only. Defaults to ``dict(type='NRPNHead')``.
-        hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness, which is online hard example mining and
-            needs and builds no nRPN. Defaults to 'nrpn'.
-        hardness_weight (float): A negative weighs ``1 + hardness_weight * sigmoid(hardness)`` in the classification
-            loss (ours), at least 0. It is for losses on all anchors, such as focal loss with a ``PseudoSampler``,
-            where nothing is drawn. Defaults to 0: all weigh the same.
+        nrpn_head (dict, optional): Config of the nRPN, :class:`~mmdet_nrpn.models.NRPNHead` if it has no type. None
+            trains without one. Defaults to ``dict()``.
+        hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness in its place, which builds no nRPN. Defaults to
+            'nrpn'.
+        loss_rank (dict, optional): Config of a :class:`~mmdet_nrpn.models.HardNegativeRankLoss`. Defaults to None.
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
-        ValueError: For an unknown ``hardness``, a negative ``hardness_weight``, softmax objectness, or an
-            ``NRPNSampler`` without an nRPN to ask.
+        ValueError: For an unknown ``hardness``, softmax objectness, an ``NRPNSampler`` without hardness to sample by,
+            or a setting of the first edition that is gone.
 
     Note:
-        Logged beside the losses: ``nrpn_false_positives`` (a picture), and the RPN's mean objectness of the
-        negatives it drew as hard (``rpn_hard_neg_score``) and at random (``rpn_random_neg_score``); 0 where it drew
-        none.
+        Logged beside the losses: ``nrpn_false_positives``, the RPN's false positives per image among the anchors that
+        the nRPN learns from; and, with an ``NRPNSampler``, the RPN's mean objectness of the negatives sampled as hard
+        (``rpn_hard_neg_score``) and at random (``rpn_random_neg_score``), 0 where there are none.
     """
+
+    may_have_nrpn_sampler = True
 
     def __init__(
         self,
         in_channels: int,
-        nrpn_head: OptConfigType = dict(type='NRPNHead'),  # noqa: B006 (read only)
+        nrpn_head: OptConfigType = dict(),  # noqa: B006 (read only)
         hardness: str = 'nrpn',
-        hardness_weight: float = 0.0,
+        loss_rank: OptConfigType = None,
         **kwargs,
     ) -> None:
         if hardness not in HARDNESS:
             raise ValueError(f'HardNegativeRPNHead: hardness must be one of {HARDNESS}, got hardness={hardness!r}')
-        if hardness_weight < 0:
-            raise ValueError(
-                f'HardNegativeRPNHead: hardness_weight must be >= 0, got hardness_weight={hardness_weight}'
-            )
+        refuse_removed_settings(kwargs, nrpn_head, kwargs.get('train_cfg'))
         super().__init__(in_channels, **kwargs)
         if not self.use_sigmoid_cls:
             raise ValueError(
-                'HardNegativeRPNHead: loss_cls needs one logit an anchor, and AnchorHead reads that from the config; '
+                'HardNegativeRPNHead: loss_cls needs one logit per anchor, and AnchorHead reads that from the config; '
                 f"write loss_cls=dict(type='{type(self.loss_cls).__name__}', use_sigmoid=True)"
             )
-        self.hardness, self.hardness_weight = hardness, hardness_weight
-        self.nrpn_head = None
-        if self.train_cfg and nrpn_head is not None and hardness == 'nrpn':
-            self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
+        self.hardness = hardness
+        self.loss_rank = None if loss_rank is None else MODELS.build(loss_rank)
+        # also built where it is not used, so that a misspelt setting does not pass in silence
+        nrpn = None if nrpn_head is None else self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
+        self.nrpn_head = nrpn if self.train_cfg and hardness == 'nrpn' else None
+        self.sampling_results: list = []  # of the last training step, one per image
         if self.train_cfg:
-            self._check_sampler()
+            self._check_use_of_hardness()
 
-    def _build_nrpn(self, nrpn_head: ConfigType, inherited: dict) -> None:
+    def _build_nrpn(self, nrpn_head: ConfigType, rpn_head: dict) -> nn.Module:
+        cfg = {'type': NRPNHead, **nrpn_head}
+        nrpn_class = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+        if nrpn_class is not None and issubclass(nrpn_class, RPNHead):
+            # weights to start from belong to the head that they are named for
+            inherited = {key: value for key, value in rpn_head.items() if key != 'init_cfg'}
+        else:
+            if nrpn_class is not None:
+                refuse_settings_of_an_rpn(nrpn_head, nrpn_class)
+            inherited = dict(feat_channels=self.feat_channels, num_base_priors=self.num_base_priors)
         # The seed's other random numbers (backbone, second stage) stay those of the stock model.
         with torch.random.fork_rng(devices=[]):
-            self.nrpn_head = MODELS.build({'type': 'NRPNHead', **inherited, **nrpn_head})
-        self.ignored_iof_thr = self.nrpn_head.train_cfg.false_positives['iou_thr']
-        if self.nrpn_head.shared_conv and self.nrpn_head.feat_channels != self.feat_channels:
-            raise ValueError(
-                'HardNegativeRPNHead: an nRPN that shares its convolution has '
-                f'{self.feat_channels} channels, got feat_channels={self.nrpn_head.feat_channels}; write '
-                f"nrpn_head=dict(type='NRPNHead', shared_conv=False, feat_channels={self.nrpn_head.feat_channels})"
-            )
+            return MODELS.build({**inherited, **cfg})
 
-    def _check_sampler(self) -> None:
-        draws_hard = isinstance(self.sampler, NRPNSampler)
-        if draws_hard and self.hardness == 'nrpn' and self.nrpn_head is None:
+    def _check_use_of_hardness(self) -> None:
+        samples_hard = isinstance(self.sampler, NRPNSampler)
+        if samples_hard and self.hardness == 'nrpn' and self.nrpn_head is None:
             raise ValueError(
-                "HardNegativeRPNHead: NRPNSampler has nobody to ask for hardness='nrpn' with nrpn_head=None; "
+                "HardNegativeRPNHead: NRPNSampler has no nRPN to ask for hardness='nrpn' with nrpn_head=None; "
                 "write nrpn_head=dict(type='NRPNHead'), hardness='rpn', or a stock sampler"
             )
-        idle = not draws_hard and not self.hardness_weight
-        if idle and (self.hardness == 'rpn' or self.nrpn_head is not None):
+        if not samples_hard and self.loss_rank is None and (self.hardness == 'rpn' or self.nrpn_head is not None):
             warnings.warn(
-                f'HardNegativeRPNHead: {type(self.sampler).__name__} draws no hard negatives, so hardness='
-                f"{self.hardness!r} changes nothing; write train_cfg.rpn.sampler=dict(type='NRPNSampler'), or "
-                'hardness_weight=4.0 with a loss on all anchors',
+                f'HardNegativeRPNHead: {type(self.sampler).__name__} samples no hard negatives and there is no '
+                f'loss_rank, so hardness={self.hardness!r} changes nothing; write '
+                "loss_rank=dict(type='HardNegativeRankLoss'), train_cfg.rpn.sampler=dict(type='NRPNSampler'), or "
+                'nrpn_head=None',
                 stacklevel=2,
             )
 
     def init_weights(self) -> None:
-        """Initialise the RPN as the stock head does, then the nRPN without touching the seed's random numbers."""
+        """Initialise the RPN as the stock head does, and the nRPN without touching the seed's random numbers.
+
+        A ``Pretrained`` checkpoint that holds an nRPN initialises the nRPN, too.
+        """
         nrpn_head, self.nrpn_head = self.nrpn_head, None
         super().init_weights()
         self.nrpn_head = nrpn_head
-        if nrpn_head is not None:
-            with torch.random.fork_rng(devices=[]):
-                nrpn_head.init_weights()
+        if nrpn_head is None:
+            return
+        with torch.random.fork_rng(devices=[]):
+            nrpn_head.init_weights()
+        init_cfgs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
+        initialize(self, [cfg for cfg in init_cfgs if cfg.get('type') in ('Pretrained', PretrainedInit)])
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
-        """Built for inference, the head has no nRPN: leave a training checkpoint's out, also when strict. In training,
-        a checkpoint of a stock model has none: keep the fresh one, and say so.
+        """Load a checkpoint with another nRPN or none, also strictly.
+
+        Built for inference, the head has no nRPN and leaves a training checkpoint's out. In training, a checkpoint
+        without an nRPN of this kind keeps the fresh one, and a line says so.
         """
-        given = [key for key in state_dict if key.startswith(f'{prefix}nrpn_head.')]
-        if self.nrpn_head is None:
+        given = {key for key in state_dict if key.startswith(f'{prefix}nrpn_head.')}
+        own = {} if self.nrpn_head is None else self.nrpn_head.state_dict(prefix=f'{prefix}nrpn_head.')
+        if given != own.keys():
+            if own:
+                print_log(f'The checkpoint holds no {type(self.nrpn_head).__name__}: it starts afresh', 'current')
             for key in given:
                 state_dict.pop(key)
-        elif not given:
-            print_log('The checkpoint holds no nRPN: it starts afresh', logger='current')
-            state_dict.update(self.nrpn_head.state_dict(prefix=f'{prefix}nrpn_head.'))
+            state_dict.update(own)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def forward_with_nrpn(self, x: Tuple[Tensor]) -> Tuple[tuple, Tuple[Tensor]]:
-        """The RPN's outputs, and what its nRPN sees: its features, or what its convolution makes of them.
+    def forward_with_hidden(self, x: Tuple[Tensor]) -> Tuple[tuple, Tuple[Tensor]]:
+        """The RPN's outputs, and the hidden features that its 1x1 convolutions see.
 
         Args:
-            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
+            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
 
         Returns:
-            tuple[tuple, tuple[Tensor]]: ``self(x)``, and one (N, C, H, W) a level.
+            tuple[tuple, tuple[Tensor]]: ``self(x)``, and one (N, feat_channels, H, W) per level.
         """
-        seen = []
-        with self.rpn_cls.register_forward_pre_hook(lambda module, args: seen.append(args[0])):
+        hidden = []
+        with self.rpn_cls.register_forward_pre_hook(lambda module, args: hidden.append(args[0])):
             outs = self(x)
-        return outs, tuple(seen) if self.nrpn_head.shared_conv else x
+        return outs, tuple(hidden)
 
-    def predict_nrpn_by_feat(
-        self,
-        nrpn_outs: Tuple[List[Tensor], List[Optional[Tensor]]],
-        bbox_preds: List[Tensor],
-        batch_img_metas: List[dict],
-        rescale: bool = False,
-    ) -> InstanceList:
-        """The regions that nRPN takes for hard negatives; for looking at, nothing else needs them.
+    def forward_nrpn(self, x: Tuple[Tensor], hidden: Tuple[Tensor]) -> tuple:
+        """The nRPN's outputs, for :meth:`predict_nrpn_by_feat`. It is for looking at; training does not need it.
 
         Args:
-            nrpn_outs (tuple[list[Tensor], list[Tensor | None]]): What nRPN makes of what it sees.
-            bbox_preds (list[Tensor]): The RPN's own box deltas, for an nRPN that regresses none.
-            batch_img_metas (list[dict]): MMDetection's meta information.
-            rescale (bool): Boxes in pixels of the original picture. Defaults to False: of the input.
+            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
+            hidden (tuple[Tensor]): Of :meth:`forward_with_hidden`.
 
         Returns:
-            list[InstanceData]: ``bboxes`` and ``scores`` of each picture, best first, after NMS as ``test_cfg`` has it.
+            tuple | list[Tensor]: What ``nrpn_head`` returns.
         """
-        cls_scores, own_bbox_preds = nrpn_outs
-        bbox_preds = own_bbox_preds if self.nrpn_head.regress else bbox_preds
-        return self.nrpn_head.predict_by_feat(cls_scores, bbox_preds, batch_img_metas=batch_img_metas, rescale=rescale)
+        return self.nrpn_head(hidden if isinstance(self.nrpn_head, NRPNHead) else x)
 
     def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
         """Losses of an RPN without a second stage.
 
         Args:
-            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
+            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
             batch_data_samples (list[DetDataSample]): Objects, ignored objects and meta information.
 
         Returns:
             dict: Losses and what is logged beside them.
         """
-        return super().loss(x, batch_data_samples) if self.nrpn_head is None else self._loss(x, batch_data_samples)[0]
+        return self._loss(x, batch_data_samples)[0]
 
     def loss_and_predict(
         self, x: Tuple[Tensor], batch_data_samples: SampleList, proposal_cfg: OptConfigType = None
@@ -177,28 +191,200 @@ class HardNegativeRPNHead(HardnessRPNHead):
         """Losses, and the proposals for a second stage.
 
         Args:
-            x (tuple[Tensor]): Features, one (N, C, H, W) a level.
+            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
             batch_data_samples (list[DetDataSample]): Objects, ignored objects and meta information.
-            proposal_cfg (dict, optional): NMS settings of the proposals; ``test_cfg`` if None.
+            proposal_cfg (dict, optional): NMS settings of the proposals. ``test_cfg`` if None.
 
         Returns:
-            tuple[dict, list[InstanceData]]: Losses with what is logged, and the proposals of each picture.
+            tuple[dict, list[InstanceData]]: Losses with what is logged, and the proposals of each image.
         """
-        if self.nrpn_head is None:
-            return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
         losses, outs = self._loss(x, batch_data_samples)
         img_metas = [sample.metainfo for sample in batch_data_samples]
         return losses, self.predict_by_feat(*in_float32(outs), batch_img_metas=img_metas, cfg=proposal_cfg)
 
     def _loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, tuple]:
+        """One training step: the nRPN learns from the RPN, then the RPN from the nRPN."""
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
-        outs, seen = self.forward_with_nrpn(x)
-        nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(seen, outs, gt_instances, img_metas, ignored)
+        outs, hidden = self.forward_with_hidden(x)
+        nrpn_losses, hardness = {}, None
+        if self.nrpn_head is not None:
+            with record_function('nRPN: mining'):
+                logits = objectness_logits(outs[0]).detach()
+                bbox_preds = flatten_levels([level.detach() for level in outs[1]], self.bbox_coder.encode_size)
+                mined = mine_candidates(
+                    logits, bbox_preds, *self._valid_anchors(outs[0], img_metas), self.bbox_coder, gt_instances,
+                    img_metas, ignored, self.nrpn_head.max_num, self.nrpn_head.iou_thr,
+                )  # fmt: skip
+            with record_function('nRPN: loss'):
+                nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(x, hidden, mined, img_metas)
+            nrpn_losses['nrpn_false_positives'] = mined.is_false.sum(1).float().mean()
+        elif self.hardness == 'rpn':
+            hardness = objectness_logits(outs[0]).detach()
         losses = self.loss_by_feat(*outs, gt_instances, img_metas, ignored, hardness=hardness)
         return {**losses, **nrpn_losses}, outs
 
-    def loss_by_feat(self, cls_scores: List[Tensor], *args, hardness: Optional[Tensor] = None) -> dict:
-        """``HardnessRPNHead``'s; with ``hardness='rpn'``, the head's own objectness takes the place of hardness."""
-        if self.hardness == 'rpn':
-            hardness = objectness_logits(cls_scores)
-        return super().loss_by_feat(cls_scores, *args, hardness=hardness)
+    def _valid_anchors(self, cls_scores: List[Tensor], batch_img_metas: List[dict]) -> Tuple[Tensor, Tensor]:
+        """The anchors (A, 4), and which of them belong to each image (N, A) and not to its padding."""
+        sizes = [level.shape[-2:] for level in cls_scores]
+        anchor_list, valid_flag_list = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
+        anchors, border = get_box_tensor(cat_boxes(anchor_list[0])), self.train_cfg['allowed_border']
+        valid = [
+            anchor_inside_flags(anchors, torch.cat(flags), meta['img_shape'][:2], border)
+            for flags, meta in zip(valid_flag_list, batch_img_metas)
+        ]
+        return anchors, torch.stack(valid)
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+        hardness: Optional[Tensor] = None,
+    ) -> dict:
+        """``RPNHead``'s losses, on negatives sampled by hardness, and the ranking loss.
+
+        Args:
+            hardness (Tensor, optional): (N, A) logits, larger is harder. None samples at random and ranks without a
+                prior. The other arguments are ``RPNHead``'s.
+
+        Returns:
+            dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``; with ``loss_rank`` also ``loss_rpn_rank``; and the mean
+            objectness of sampled negatives, as in the class's note.
+
+        Raises:
+            ValueError: If hardness has another shape than (images, anchors).
+        """
+        sizes = [level.shape[-2:] for level in cls_scores]
+        anchor_list, valid_flag_list = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
+        num_level_anchors = [len(anchors) for anchors in anchor_list[0]]
+        if hardness is not None:
+            expected = (len(batch_img_metas), sum(num_level_anchors))
+            if tuple(hardness.shape) != expected:
+                raise ValueError(
+                    f'HardNegativeRPNHead: hardness must have a row per image and a column per anchor, {expected}, '
+                    f'got {tuple(hardness.shape)}'
+                )
+            batch_img_metas = [dict(meta, hardness=row) for meta, row in zip(batch_img_metas, hardness)]
+        (labels, label_weights, bbox_targets, bbox_weights, avg_factor, self.sampling_results, overlaps, roles) = (
+            self.get_targets(
+                anchor_list, valid_flag_list, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore,
+                return_sampling_results=True,
+            )
+        )  # fmt: skip
+        if isinstance(self.loss_cls, OverlapLoss):
+            labels = [OverlapTarget(*level) for level in zip(labels, overlaps)]
+        anchors = images_to_levels([cat_boxes(levels) for levels in anchor_list], num_level_anchors)
+        loss_cls, loss_bbox = multi_apply(
+            self.loss_by_feat_single, cls_scores, bbox_preds, anchors, labels, label_weights, bbox_targets,
+            bbox_weights, avg_factor=avg_factor,
+        )  # fmt: skip
+        losses = dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
+        logits = objectness_logits(cls_scores)
+        if self.loss_rank is not None:
+            with record_function('nRPN: ranking'):
+                roles = torch.cat(roles, dim=1)
+                rank = self.loss_rank(logits, roles == POSITIVE, roles == HARD_CANDIDATE, prior=hardness)
+                losses['loss_rpn_rank'] = [rank]
+        if hardness is not None and isinstance(self.sampler, NRPNSampler):
+            for name in ('hard', 'random'):
+                inds = [getattr(result, f'{name}_anchors') for result in self.sampling_results]
+                losses[f'rpn_{name}_neg_score'] = _mean_score(logits.detach(), inds)
+        return losses
+
+    def _get_targets_single(
+        self,
+        flat_anchors: Tensor,
+        valid_flags: Tensor,
+        gt_instances: InstanceData,
+        img_meta: dict,
+        gt_instances_ignore: Optional[InstanceData] = None,
+        unmap_outputs: bool = True,
+    ) -> tuple:
+        """``AnchorHead``'s targets of one image, with negatives sampled by ``img_meta['hardness']``, if it is there.
+
+        Returns:
+            tuple: ``AnchorHead``'s, and two more of shape (A,): the IoU of each sampled positive with its object, 0
+            elsewhere, and the role that the assigner gives each anchor in the ranking. The sampling result names the
+            anchors that were sampled as ``hard_anchors`` and ``random_anchors``, out of all A.
+        """
+        inside_flags = anchor_inside_flags(
+            flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
+        )
+        if not inside_flags.any():
+            raise ValueError(
+                'There is no valid anchor inside the image boundary. Please check the image size and anchor sizes, or '
+                'set ``allowed_border`` to -1 to skip the condition.'
+            )
+        anchors = flat_anchors[inside_flags]
+        pred_instances = InstanceData(priors=anchors)
+        assign_result = self.assigner.assign(pred_instances, gt_instances, gt_instances_ignore)
+
+        ignored_bboxes = None if gt_instances_ignore is None else gt_instances_ignore.bboxes
+        may_be_hard = (assign_result.gt_inds == 0) & ~on_ignored(
+            get_box_tensor(anchors), ignored_bboxes, IGNORED_IOF_THR
+        )
+        # before the sampler, which may add the objects to the anchors
+        roles = torch.where(may_be_hard, HARD_CANDIDATE, (assign_result.gt_inds > 0).long())
+        hardness = img_meta.get('hardness')
+        if hardness is not None and isinstance(self.sampler, NRPNSampler):
+            hardness = hardness[inside_flags].masked_fill(~may_be_hard, -torch.inf)
+            result = self.sampler.sample(assign_result, pred_instances, gt_instances, hardness=hardness)
+            inside_inds = inside_flags.nonzero().squeeze(1)
+            result.hard_anchors = inside_inds[result.hard_neg_inds]
+            result.random_anchors = inside_inds[result.random_neg_inds]
+        else:
+            result = self.sampler.sample(assign_result, pred_instances, gt_instances)
+
+        num_anchors, pos_inds, neg_inds = len(anchors), result.pos_inds, result.neg_inds
+        target_dim = gt_instances.bboxes.size(-1) if self.reg_decoded_bbox else self.bbox_coder.encode_size
+        bbox_targets = anchors.new_zeros(num_anchors, target_dim)
+        bbox_weights = anchors.new_zeros(num_anchors, target_dim)
+        labels = anchors.new_full((num_anchors,), self.num_classes, dtype=torch.long)
+        label_weights = anchors.new_zeros(num_anchors, dtype=torch.float)
+        overlaps = anchors.new_zeros(num_anchors, dtype=torch.float)
+        if len(pos_inds) > 0:
+            if self.reg_decoded_bbox:
+                bbox_targets[pos_inds] = get_box_tensor(result.pos_gt_bboxes)
+            else:
+                bbox_targets[pos_inds] = self.bbox_coder.encode(result.pos_priors, result.pos_gt_bboxes)
+            bbox_weights[pos_inds] = 1.0
+            labels[pos_inds] = result.pos_gt_labels
+            pos_weight = self.train_cfg['pos_weight']
+            label_weights[pos_inds] = 1.0 if pos_weight <= 0 else pos_weight
+            # not assign_result.max_overlaps: a low-quality match may give an anchor to another object
+            overlaps[pos_inds] = bbox_overlaps(
+                get_box_tensor(result.pos_priors), get_box_tensor(result.pos_gt_bboxes), is_aligned=True
+            )
+        label_weights[neg_inds] = 1.0
+        if unmap_outputs:
+            labels = unmap(labels, len(flat_anchors), inside_flags, fill=self.num_classes)
+            label_weights, bbox_targets, bbox_weights, overlaps, roles = (
+                unmap(values, len(flat_anchors), inside_flags)
+                for values in (label_weights, bbox_targets, bbox_weights, overlaps, roles)
+            )
+        return labels, label_weights, bbox_targets, bbox_weights, pos_inds, neg_inds, result, overlaps, roles
+
+    def predict_nrpn_by_feat(
+        self, nrpn_outs: tuple, outs: tuple, batch_img_metas: List[dict], rescale: bool = False
+    ) -> InstanceList:
+        """The regions that the nRPN takes for hard negatives. It is for looking at; nothing else needs it.
+
+        Args:
+            nrpn_outs (tuple | list[Tensor]): What ``nrpn_head`` returned.
+            outs (tuple): What this head returned: objectness and box deltas, a list of levels each.
+            batch_img_metas (list[dict]): MMDetection's meta information.
+            rescale (bool): Boxes in pixels of the original image. Defaults to False: of the input.
+
+        Returns:
+            list[InstanceData]: ``bboxes`` and ``scores`` of each image, best first, after NMS as ``test_cfg`` has it.
+        """
+        if isinstance(self.nrpn_head, NRPNHead):
+            nrpn_outs = (nrpn_outs, outs[1])
+        return self.predict_by_feat(*in_float32(nrpn_outs), batch_img_metas=batch_img_metas, rescale=rescale)
+
+
+def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:
+    scores = torch.cat([logit[i] for logit, i in zip(logits, inds)]).sigmoid()
+    return scores.sum() / max(len(scores), 1)

@@ -1,16 +1,15 @@
-from .candidates import Candidates, decode_at, mine_candidates
-from .draw import draw
-from .false_positives import false_positives, on_ignored
 from .levels import flatten_levels, in_float32, objectness_logits
+from .mining import Candidates, clip_bboxes, false_positives, max_ious, mine_candidates, on_ignored, sample_from
 
 __all__ = [
     'Candidates',
-    'decode_at',
-    'draw',
+    'clip_bboxes',
     'false_positives',
     'flatten_levels',
     'in_float32',
+    'max_ious',
     'mine_candidates',
     'objectness_logits',
     'on_ignored',
+    'sample_from',
 ]

@@ -1,12 +1,23 @@
 import copy
+import re
 import warnings
 
 import pytest
 import torch
+from mmdet.models.task_modules import MaxIoUAssigner
+from mmdet.models.task_modules.samplers import RandomSampler
+from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
 
-from mmdet_nrpn.models.utils import objectness_logits
+from mmdet_nrpn import NRPNHead, NRPNSampler
 
+FOCAL = dict(
+    loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+    sampler=dict(type='PseudoSampler'),
+)
+RANK = dict(type='HardNegativeRankLoss')
 OBJECTS = [[8.0, 8, 24, 24], [30, 30, 60, 62]]
 
 
@@ -30,21 +41,59 @@ def assert_same(ours, stock):
 # --- the neutral settings are the parent
 
 
-def test_without_nrpn_it_is_rpn_head_losses_and_gradients(build_head, features, make_sample):
-    ours = build_head(sampler=dict(type='RandomSampler'), nrpn_head=None)
-    stock = build_head('RPNHead')
+NEUTRAL = dict(
+    no_nrpn=dict(nrpn_head=None),
+    rank_weight_zero=dict(nrpn_head=None, loss_rank=dict(type='HardNegativeRankLoss', loss_weight=0.0)),
+    nrpn_that_nobody_asks=dict(nrpn_head=dict(type='NRPNHead')),
+)
+
+
+@pytest.mark.parametrize('setting', NEUTRAL)
+@pytest.mark.parametrize('base', ['sampled', 'focal', 'decoded', 'inside'])
+def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features, make_sample, setting, base):
+    common = dict(
+        sampled=dict(sampler=dict(type='RandomSampler')),
+        focal=FOCAL,
+        decoded=dict(
+            sampler=dict(type='RandomSampler'), reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss', loss_weight=1.0)
+        ),
+        inside=dict(sampler=dict(type='RandomSampler'), train_cfg=dict(allowed_border=0, pos_weight=2.0)),
+    )[base]
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*changes nothing.*')
+        ours = build_head(**common, **NEUTRAL[setting])
+    stock = build_head('RPNHead', **common)
     samples = [make_sample(OBJECTS), make_sample(OBJECTS[:1], ignored=OBJECTS[1:])]
-    assert_same(ours.state_dict(), stock.state_dict())
-    for got, expected in zip(grads(ours, features(), samples), grads(stock, features(), samples)):
-        assert_same(got, expected)
+    results = []
+    for head in (ours, stock):
+        state = {key: value for key, value in head.state_dict().items() if 'nrpn' not in key}
+        losses, gradients = grads(head, features(), samples)
+        results.append((state, losses, {key: value for key, value in gradients.items() if 'nrpn' not in key}))
+    (state, losses, gradients), (stock_state, stock_losses, stock_gradients) = results
+    assert_same(state, stock_state)
+    assert_same({key: losses[key] for key in stock_losses}, stock_losses)
+    assert_same(gradients, stock_gradients)
+
+
+def test_prior_weight_zero_is_ranking_without_a_prior(build_head, features, make_sample):
+    results = []
+    for kwargs in (dict(), dict(nrpn_head=None)):
+        loss_rank = dict(type='HardNegativeRankLoss', prior_weight=0.0)
+        head = build_head(**FOCAL, loss_rank=loss_rank, **kwargs)
+        if head.nrpn_head is not None:
+            torch.nn.init.normal_(head.nrpn_head.nrpn_cls.weight)
+        results.append(grads(head, features(), [make_sample(OBJECTS), make_sample([])]))
+    (losses, gradients), (without, gradients_without) = results
+    assert losses['loss_rpn_rank'][0] == without['loss_rpn_rank'][0] > 0
+    assert_same({key: gradients[key] for key in gradients_without}, gradients_without)
 
 
 def test_hard_fraction_zero_draws_like_the_parent(build_head, features, make_sample):
     """No hard draws: the same distribution. Checked by the number and kind of anchors that carry weight."""
     ours = build_head(sampler=dict(type='NRPNSampler', hard_fraction=0.0), hardness='rpn')
     ours.loss(features(1), [make_sample(OBJECTS)])
-    result = ours._raw_positive_infos['sampling_results'][0]
-    assert len(result.hard_negatives) == 0 and len(result.neg_inds) + len(result.pos_inds) == 64
+    result = ours.sampling_results[0]
+    assert len(result.hard_anchors) == 0 and len(result.neg_inds) + len(result.pos_inds) == 64
 
 
 @pytest.mark.parametrize('loss_cls', ['CrossEntropyLoss', 'OverlapLoss'])
@@ -66,7 +115,7 @@ def test_initial_weights_and_later_random_numbers_are_the_stock_models(build_hea
     for key, value in stock.state_dict().items():
         assert torch.equal(ours.state_dict()[key], value)
     assert torch.equal(after_ours, after_stock)
-    assert ours.nrpn_head.rpn_reg.weight.std().item() == pytest.approx(0.01, rel=0.2)  # RPNHead's own init_cfg
+    assert all((p == 0).all() for p in ours.nrpn_head.parameters())
 
 
 # --- the method
@@ -84,15 +133,15 @@ def test_draws_the_hardest_negatives_of_the_nrpn(build_head, features, make_samp
     logits = torch.cat([s.permute(0, 2, 3, 1).flatten(1) for s in head(features())[0]], dim=1)
     anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
     hard_scores = []
-    for i, result in enumerate(head._raw_positive_infos['sampling_results']):
+    for i, result in enumerate(head.sampling_results):
         ious = bbox_overlaps(anchors, samples[i].gt_instances.bboxes)
         is_negative = ious.max(1).values < 0.3 if ious.numel() else torch.ones(num_priors, dtype=torch.bool)
         # the best anchor of an object is positive even below 0.3; with these objects none is
         num_hard = int(0.25 * (64 - len(result.pos_inds)))
         expected = planted[i].masked_fill(~is_negative, -1).topk(num_hard).indices
-        assert sorted(result.hard_negatives.tolist()) == sorted(expected.tolist())
-        assert is_negative[result.random_negatives].all()
-        hard_scores.append(logits[i, result.hard_negatives].sigmoid())
+        assert sorted(result.hard_anchors.tolist()) == sorted(expected.tolist())
+        assert is_negative[result.random_anchors].all()
+        hard_scores.append(logits[i, result.hard_anchors].sigmoid())
     torch.testing.assert_close(losses['rpn_hard_neg_score'], torch.cat(hard_scores).mean().detach())
 
 
@@ -103,7 +152,7 @@ def test_own_objectness_as_hardness_needs_no_nrpn(build_head, features, make_sam
         torch.nn.init.normal_(p, std=0.3)
     losses = head.loss(features(1), [make_sample([])])
     logits = torch.cat([s.permute(0, 2, 3, 1).flatten(1) for s in head(features(1))[0]], dim=1)[0]
-    hard = head._raw_positive_infos['sampling_results'][0].hard_negatives
+    hard = head.sampling_results[0].hard_anchors
     assert sorted(hard.tolist()) == sorted(logits.topk(32).indices.tolist())
     assert losses['rpn_hard_neg_score'] > losses['rpn_random_neg_score']
 
@@ -123,7 +172,7 @@ def test_anchors_outside_the_picture_keep_their_hardness(build_head, features, m
     inside = (anchors >= 0).all(1) & (anchors < 64).all(1)  # as anchor_inside_flags has it
     assert 0 < inside.sum() < len(anchors)
     expected = logits.masked_fill(~inside, -torch.inf).topk(32).indices
-    hard = head._raw_positive_infos['sampling_results'][0].hard_negatives
+    hard = head.sampling_results[0].hard_anchors
     assert sorted(hard.tolist()) == sorted(expected.tolist())
 
 
@@ -136,8 +185,8 @@ def test_ignored_objects_are_neither_false_positives_nor_hard(build_head, featur
     head.loss(features(1), [make_sample([], ignored)])
     anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
     iof = bbox_overlaps(anchors, torch.tensor(ignored), mode='iof')[:, 0]
-    result = head._raw_positive_infos['sampling_results'][0]
-    assert len(result.hard_negatives) > 0 and (iof[result.hard_negatives] < 0.3).all()
+    result = head.sampling_results[0]
+    assert len(result.hard_anchors) > 0 and (iof[result.hard_anchors] < 0.3).all()
     if hardness == 'nrpn':
         everything = [[0.0, 0, 64, 64]]
         losses = head.loss(features(1), [make_sample([], everything)])
@@ -159,7 +208,7 @@ def test_overlap_loss_gets_the_overlap_of_each_positive(build_head, features, ma
     objects = [[8.0, 8, 24, 24], [4, 4, 44, 44]]
     head.loss(features(1), [make_sample(objects)])
     levels = head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu')
-    result = head._raw_positive_infos['sampling_results'][0]
+    result = head.sampling_results[0]
     matched = dict(zip(result.pos_inds.tolist(), result.pos_assigned_gt_inds.tolist()))
     assert len(seen) == 2 and matched
     overlaps, labels = (torch.cat([getattr(t, key) for t in seen]) for key in ('overlaps', 'labels'))
@@ -206,7 +255,6 @@ def test_mixed_precision_gives_the_losses_of_float32(build_head, features, make_
     head = build_head(
         loss_cls=dict(type=loss_cls, use_sigmoid=True),
         sampler=dict(type='NRPNSampler', hard_fraction=0.0),  # the draws must not hang on the last bits of hardness
-        train_cfg=dict(nrpn=dict(false_positives=dict(score_thr=0.0))),
     )
     losses = []
     for enabled in (False, True):
@@ -219,23 +267,53 @@ def test_mixed_precision_gives_the_losses_of_float32(build_head, features, make_
     assert all(torch.isfinite(p.grad).all() for p in head.parameters())
 
 
-def test_no_false_positive_still_trains_the_nrpn(build_head, features, make_sample):
-    head = build_head(train_cfg=dict(nrpn=dict(false_positives=dict(score_thr=1.0))))
-    losses, gradients = grads(head, features(1), [make_sample(OBJECTS)])
-    assert losses['nrpn_false_positives'] == 0
-    assert all(name in gradients for name, _ in head.nrpn_head.named_parameters(prefix='nrpn_head'))
+def sample_of_size(make_sample, objects, height, width, ignored=()):
+    sample = make_sample(objects, ignored)
+    sample.set_metainfo(dict(img_shape=(height, width), pad_shape=(height, width)))
+    return sample
 
 
-def test_a_batch_is_its_pictures(build_head, features, make_sample):
-    """False positives and hardness of a picture do not depend on its neighbours."""
-    head = build_head(sampler=dict(type='NRPNSampler', hard_fraction=1.0, pool_factor=1))
-    x, samples = features(2), [make_sample(OBJECTS), make_sample(OBJECTS[:1])]
-    head.loss(x, samples)
-    together = [r.hard_negatives for r in head._raw_positive_infos['sampling_results']]
-    for i in range(2):
-        head.loss(tuple(level[i : i + 1] for level in x), samples[i : i + 1])
-        alone = head._raw_positive_infos['sampling_results'][0].hard_negatives
-        assert set(alone.tolist()) == set(together[i].tolist())
+@pytest.mark.parametrize('kwargs', [dict(), dict(nrpn_head=dict(type='PaperNRPNHead')), dict(hardness='rpn')])
+def test_a_batch_is_its_images_of_different_sizes(build_head, features, make_sample, kwargs):
+    """What is mined, ranked and sampled as hard in an image does not depend on its neighbours' size."""
+    head = build_head(sampler=dict(type='NRPNSampler', hard_fraction=1.0, pool_factor=1), loss_rank=RANK, **kwargs)
+    for p in head.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    sizes, x = [(64, 64), (32, 64), (64, 32), (24, 40)], features(4)
+    samples = [
+        sample_of_size(make_sample, [[2.0, 2, 18, 18]], *size, ignored=[[0.0, 16, 12, 24]] * (i % 2))
+        for i, size in enumerate(sizes)
+    ]
+    # features of padding are those of an image alone: zeros, which the convolution's own padding is
+    for i, (height, width) in enumerate(sizes):
+        for level, stride in zip(x, (4, 8)):
+            level[i, :, height // stride :], level[i, :, :, width // stride :] = 0, 0
+    together = head.loss(x, samples)
+    hard_together, false_positives, ranks = head.sampling_results, 0, 0
+    num_places, num_positives = (16, 8), [int(result.num_pos) for result in hard_together]
+    for i, (height, width) in enumerate(sizes):
+        alone = tuple(level[i : i + 1, :, : height // stride, : width // stride] for level, stride in zip(x, (4, 8)))
+        losses = head.loss(alone, samples[i : i + 1])
+        false_positives += losses.get('nrpn_false_positives', 0)
+        assert len(hard_together[i].hard_anchors) > 0
+        anchors_alone = torch.cat(
+            head.prior_generator.grid_priors([level.shape[-2:] for level in alone], device='cpu')
+        )[head.sampling_results[0].hard_anchors]
+        anchors = torch.cat(head.prior_generator.grid_priors([(n, n) for n in num_places], device='cpu'))
+        got = {tuple(anchor) for anchor in anchors[hard_together[i].hard_anchors].tolist()}
+        assert got == {tuple(anchor) for anchor in anchors_alone.tolist()}
+        ranks += losses['loss_rpn_rank'][0] * num_positives[i]
+    if head.nrpn_head is not None:
+        torch.testing.assert_close(together['nrpn_false_positives'] * 4, false_positives)
+    torch.testing.assert_close(together['loss_rpn_rank'][0] * sum(num_positives), ranks)
+
+
+@pytest.mark.parametrize('width', [32, 128])
+def test_false_positives_of_an_image_alone_and_padded(build_head, make_sample, width):
+    head = build_head(nrpn_head=dict(max_num=64), sampler=dict(type='NRPNSampler'))
+    x = tuple(torch.zeros(1, 8, 32 // stride, width // stride) for stride in (4, 8))
+    losses = head.loss(x, [sample_of_size(make_sample, [], 32, 32)])
+    assert losses['nrpn_false_positives'] == 64
 
 
 def test_training_leaves_its_inputs_alone(build_head, features, make_sample):
@@ -266,24 +344,67 @@ def test_there_is_no_nms_but_the_second_stages(build_head, features, make_sample
         assert torch.equal(ours.bboxes, theirs.bboxes) and torch.equal(ours.scores, theirs.scores)
 
 
-def test_the_shared_convolution_runs_once(build_head, features, make_sample):
+def test_the_nrpn_sees_the_hidden_features_and_the_convolution_runs_once(build_head, features, make_sample):
     head, calls = build_head(), []
     head.rpn_conv.register_forward_hook(lambda module, args, out: calls.append(out))
     seen = []
-    head.nrpn_head.rpn_cls.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    head.nrpn_head.nrpn_cls.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     head.loss(features(), [make_sample(OBJECTS), make_sample([])])
     assert len(calls) == len(seen) == 2  # levels
     for made, got in zip(calls, seen):
         assert torch.equal(made.relu(), got) and not got.requires_grad
-    assert head.nrpn_head.rpn_conv is None
 
 
-def test_an_nrpn_with_its_own_convolution_sees_the_features(build_head, features, make_sample):
-    head, seen = build_head(nrpn_head=dict(shared_conv=False)), []
-    head.nrpn_head.rpn_conv.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    x = features()
-    head.loss(x, [make_sample(OBJECTS), make_sample([])])
-    assert all(torch.equal(a, b) for a, b in zip(x, seen))
+# --- ranking
+
+
+def rank_inputs(head, monkeypatch):
+    """What the ranking loss is given."""
+    calls = []
+    forward = type(head.loss_rank).forward
+    monkeypatch.setattr(
+        type(head.loss_rank), 'forward', lambda self, *a, **k: calls.append((*a, k)) or forward(self, *a, **k)
+    )
+    return calls
+
+
+@pytest.mark.parametrize('base', ['focal', 'sampled'])
+def test_ranks_all_positives_and_all_negatives_but_ignored_and_invalid_ones(
+    build_head, features, make_sample, monkeypatch, base
+):
+    head = build_head(**(FOCAL if base == 'focal' else dict(sampler=dict(type='RandomSampler'))), loss_rank=RANK)
+    torch.nn.init.normal_(head.nrpn_head.nrpn_cls.weight)
+    calls = rank_inputs(head, monkeypatch)
+    narrow = make_sample(OBJECTS[:1], ignored=[[0.0, 0, 20, 64]])
+    narrow.set_metainfo(dict(img_shape=(64, 40), pad_shape=(64, 40)))
+    samples = [make_sample(OBJECTS), narrow]
+    losses = head.loss(features(), samples)
+    ((logits, positive, negative, kwargs),) = calls
+    anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
+    places = torch.cat([torch.arange(size * size).repeat_interleave(3) % size * (64 // size) for size in (16, 8)])
+    for i, sample in enumerate(samples):
+        ious = bbox_overlaps(anchors, sample.gt_instances.bboxes).max(1).values
+        valid = places < sample.img_shape[1]
+        expected = (ious < 0.3) & valid
+        if i == 1:
+            expected &= bbox_overlaps(anchors, sample.ignored_instances.bboxes, mode='iof')[:, 0] < 0.3
+        assert torch.equal(negative[i], expected)
+        assert (positive[i] & valid).sum() == positive[i].sum() > 0
+        assert (ious[positive[i]] >= 0.3).all() and not (positive[i] & negative[i]).any()
+        between = valid & (ious >= 0.3) & (ious < 0.7) & ~positive[i]
+        assert between.any() and not negative[i][between].any()
+    (outs, hidden) = head.forward_with_hidden(features())
+    for got, maps in ((logits, outs[0]), (kwargs['prior'], head.nrpn_head(hidden))):
+        torch.testing.assert_close(got, torch.cat([m.permute(0, 2, 3, 1).flatten(1) for m in maps], dim=1))
+    assert not kwargs['prior'].requires_grad and losses['loss_rpn_rank'][0] > 0
+
+
+def test_own_objectness_as_the_prior(build_head, features, make_sample, monkeypatch):
+    head = build_head(**FOCAL, loss_rank=RANK, hardness='rpn')
+    calls = rank_inputs(head, monkeypatch)
+    head.loss(features(), [make_sample(OBJECTS), make_sample([])])
+    ((logits, _, _, kwargs),) = calls
+    assert head.nrpn_head is None and torch.equal(kwargs['prior'], logits)
 
 
 # --- settings
@@ -293,7 +414,8 @@ def test_an_nrpn_with_its_own_convolution_sees_the_features(build_head, features
     'kwargs, words',
     [
         (dict(hardness='loss'), "hardness='loss'"),
-        (dict(hardness_weight=-1), 'hardness_weight=-1'),
+        (dict(nrpn_head=dict(max_num=0)), 'rpn_head.nrpn_head.max_num'),
+        (dict(loss_rank=dict(type='HardNegativeRankLoss', loss_weight=-1)), 'loss_weight=-1'),
         (dict(loss_cls=dict(type='OverlapLoss')), 'use_sigmoid=True'),
         (dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False)), 'use_sigmoid=True'),
         (dict(nrpn_head=None), "nrpn_head=dict\\(type='NRPNHead'\\)"),
@@ -306,9 +428,140 @@ def test_bad_settings_fail_when_the_model_is_built(build_head, kwargs, words):
         build_head(**kwargs)
 
 
-def test_a_misspelt_argument_is_not_swallowed(build_head):
-    with pytest.raises(TypeError, match='hardnes'):
-        build_head(hardnes='rpn')
+@pytest.mark.parametrize(
+    'kwargs, word',
+    [
+        (dict(hardnes='rpn'), 'hardnes'),
+        (dict(nrpn_head=dict(max_nun=3)), 'max_nun'),
+        (dict(nrpn_head=dict(max_nun=3), hardness='rpn'), 'max_nun'),
+        (dict(nrpn_head=dict(type='PaperNRPNHead', max_nun=3), hardness='rpn'), 'max_nun'),
+        (dict(loss_rank=dict(type='HardNegativeRankLoss', prior_wight=3), nrpn_head=None), 'prior_wight'),
+    ],
+)
+@pytest.mark.parametrize('for_training', [True, False])
+def test_a_misspelt_argument_is_refused_also_where_nothing_uses_it(head_cfg, kwargs, word, for_training):
+    cfg = head_cfg(**kwargs) if for_training else {**head_cfg(**kwargs), 'train_cfg': None}
+    with pytest.raises(TypeError, match=word):
+        MODELS.build(cfg)
+
+
+REMOVED = {
+    'rpn_head.hardness_weight': dict(hardness_weight=4.0),
+    'rpn_head.nrpn_head.shared_conv': dict(nrpn_head=dict(shared_conv=False)),
+    'rpn_head.nrpn_head.feat_channels': dict(nrpn_head=dict(feat_channels=4)),
+    'rpn_head.nrpn_head.detach_features': dict(nrpn_head=dict(type='NRPNHead', detach_features=False)),
+    'rpn_head.nrpn_head.loss_weight': dict(nrpn_head=dict(loss_weight=0.5)),
+    'rpn_head.nrpn_head.regress': dict(nrpn_head=dict(regress=False)),
+    'rpn_head.nrpn_head.loss_cls': dict(nrpn_head=dict(loss_cls=dict(type='FocalLoss'))),
+    'rpn_head.nrpn_head.init_cfg': dict(nrpn_head=dict(init_cfg=dict(type='Normal', layer='Conv2d'))),
+    'rpn_head.nrpn_head.type': dict(nrpn_head=dict(type='RegionNRPNHead')),
+    'train_cfg.rpn.nrpn.true_fraction': dict(train_cfg=dict(nrpn=dict(true_fraction=0.5))),
+    'train_cfg.rpn.nrpn.false_positives': dict(train_cfg=dict(nrpn=dict(false_positives=dict(iou_thr=0.3)))),
+    'train_cfg.rpn.nrpn.sampler': dict(train_cfg=dict(nrpn=dict(sampler=dict(num=256)))),
+    'train_cfg.rpn.nrpn.assigner': dict(train_cfg=dict(nrpn=dict(assigner=dict(type='MaxIoUAssigner')))),
+    'train_cfg.rpn.nrpn.pos_weight': dict(train_cfg=dict(nrpn=dict(pos_weight=2.0))),
+    'train_cfg.rpn.nrpn=': dict(train_cfg=dict(nrpn=dict())),
+}
+
+
+@pytest.mark.parametrize('key', REMOVED)
+@pytest.mark.parametrize('hardness', ['nrpn', 'rpn'])
+def test_a_setting_of_the_first_edition_is_an_error_with_what_to_write(build_head, key, hardness):
+    with pytest.raises(ValueError, match=f'{re.escape(key)}.*(remove|write|move)'):
+        build_head(**REMOVED[key], hardness=hardness)
+
+
+def head_without_sampler(head_cfg, type, **kwargs):
+    """As one turns a base config's sampler off."""
+    cfg = head_cfg(type, **kwargs)
+    cfg.train_cfg.sampler = None
+    if type != 'RPNHead':
+        cfg.train_cfg.nrpn = None
+    torch.manual_seed(0)
+    head = MODELS.build(cfg)
+    head.init_weights()
+    return head
+
+
+def test_a_key_that_is_there_with_none_is_the_stock_heads(head_cfg, features, make_sample):
+    samples = [make_sample(OBJECTS), make_sample([])]
+    heads = (
+        head_without_sampler(head_cfg, 'HardNegativeRPNHead', nrpn_head=None),
+        head_without_sampler(head_cfg, 'RPNHead'),
+    )
+    ours, stock = (grads(head, features(), samples)[1] for head in heads)
+    assert_same(ours, stock)
+
+
+@pytest.mark.parametrize('nrpn_head', [dict(type='NRPNHead'), dict(type='PaperNRPNHead')])
+def test_without_a_sampler_an_nrpn_trains(head_cfg, features, make_sample, nrpn_head):
+    head = head_without_sampler(head_cfg, 'HardNegativeRPNHead', nrpn_head=nrpn_head, loss_rank=RANK)
+    losses, gradients = grads(head, features(), [make_sample(OBJECTS), make_sample([])])
+    assert 'loss_nrpn_cls' in losses and all(torch.isfinite(g).all() for g in gradients.values())
+
+
+class FieldReadingAssigner(MaxIoUAssigner):
+    """Reads fields of the objects that an RPN does not need, as an assigner of one's own may."""
+
+    def assign(self, pred_instances, gt_instances, gt_instances_ignore=None, **kwargs):
+        assert len(gt_instances.masks) == len(gt_instances) and gt_instances.metainfo['source'] == 'test'
+        assert gt_instances_ignore is None or 'reason' in gt_instances_ignore
+        return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)
+
+
+@pytest.mark.parametrize('type', ['RPNHead', 'HardNegativeRPNHead'])
+def test_objects_reach_the_assigner_whole(build_head, features, make_sample, type):
+    assigner = dict(type=FieldReadingAssigner, pos_iou_thr=0.7, neg_iou_thr=0.3)
+    sample = make_sample(OBJECTS, ignored=OBJECTS[:1])
+    sample.gt_instances.masks = ['any', 'thing']
+    sample.gt_instances.set_metainfo(dict(source='test'))
+    sample.ignored_instances.reason = ['crowd']
+    head = build_head(type, train_cfg=dict(assigner=assigner))
+    losses = head.loss(features(1), [sample])
+    assert torch.isfinite(total(losses))
+
+
+@pytest.mark.parametrize('spelling', ['NRPNSampler', 'mmdet.NRPNSampler', NRPNSampler])
+@pytest.mark.parametrize('nrpn_type', ['NRPNHead', 'mmdet.PaperNRPNHead', NRPNHead])
+def test_types_may_be_classes_or_carry_a_scope(build_head, features, make_sample, spelling, nrpn_type):
+    head = build_head(sampler=dict(type=spelling), nrpn_head=dict(type=nrpn_type))
+    losses = head.loss(features(1), [make_sample(OBJECTS)])
+    assert 'rpn_hard_neg_score' in losses and 'loss_nrpn_cls' in losses
+
+
+@pytest.mark.parametrize('spelling', ['mmdet.RandomSampler', RandomSampler])
+def test_stock_samplers_may_be_classes_or_carry_a_scope(build_head, features, make_sample, spelling):
+    with pytest.warns(UserWarning, match='changes nothing'):
+        head = build_head(sampler=dict(type=spelling))
+    assert torch.isfinite(total(head.loss(features(1), [make_sample(OBJECTS)])))
+
+
+@pytest.mark.parametrize('paper', [False, True])
+def test_it_builds_under_another_librarys_default_scope(head_cfg, features, make_sample, paper):
+    def prefixed(cfg):
+        if isinstance(cfg, dict):
+            return {
+                key: f'mmdet.{value}' if key == 'type' else prefixed(value) for key, value in cfg.items()
+            }  # fmt: skip
+        return cfg
+
+    cfg = prefixed(head_cfg(loss_rank=dict(RANK), **(dict(nrpn_head=dict(type='PaperNRPNHead')) if paper else {})))
+    with DefaultScope.overwrite_default_scope('mmpose'):  # registers nothing here
+        head = MODELS.build(ConfigDict(cfg))
+        head.init_weights()
+        losses = head.loss(features(1), [make_sample(OBJECTS)])
+    assert {'loss_rpn_rank', 'loss_nrpn_cls', 'rpn_hard_neg_score'} <= set(losses)
+
+
+@pytest.mark.parametrize('rows, columns', [(1, 960), (2, 959), (3, 960)])
+def test_hardness_of_another_shape_is_refused(build_head, features, make_sample, monkeypatch, rows, columns):
+    head = build_head()
+    learn = type(head.nrpn_head).loss_and_hardness
+    monkeypatch.setattr(
+        type(head.nrpn_head), 'loss_and_hardness', lambda self, *a: (learn(self, *a)[0], torch.zeros(rows, columns))
+    )
+    with pytest.raises(ValueError, match=rf'\(2, 960\), got \({rows}, {columns}\)'):
+        head.loss(features(), [make_sample(OBJECTS), make_sample([])])
 
 
 def test_nrpn_sampler_in_a_plain_rpn_head_works_and_warns_once(build_head, features, make_sample):
@@ -331,63 +584,41 @@ def test_the_shipped_settings_do_not_warn(build_head, features, make_sample):
         build_head().loss(features(1), [make_sample(OBJECTS)])
 
 
-# --- hardness as weight
-
-FOCAL = dict(
-    loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-    sampler=dict(type='PseudoSampler'),
-)
-
-
-@pytest.mark.parametrize('hardness', ['nrpn', 'rpn'])
-def test_a_negative_weighs_more_the_harder_it_is(build_head, features, make_sample, hardness):
-    head = build_head(**FOCAL, hardness=hardness, hardness_weight=4.0)
-    seen = {}
-    get_targets = head.get_targets
-
-    def record(*args, **kwargs):
-        seen['targets'] = get_targets(*args, **kwargs)
-        return seen['targets']
-
-    head.get_targets = record
-    head.loss(features(2), [make_sample(OBJECTS), make_sample([], ignored=[(0, 0, 20, 20)])])
-    labels, weights = (torch.cat(levels, dim=1) for levels in seen['targets'][:2])
-    outs, x = head.forward_with_nrpn(features(2)) if hardness == 'nrpn' else (head(features(2)), None)
-    logits = objectness_logits(outs[0] if hardness == 'rpn' else head.nrpn_head(x)[0])
-    # on an ignored object, nothing is hard: by hand for the second picture
-    anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
-    inside = (anchors.clamp(0, 20) - anchors.clamp(0, 20)[:, [2, 3, 0, 1]])[:, 2:].prod(1)
-    on_ignored = inside / (anchors[:, 2:] - anchors[:, :2]).prod(1) >= 0.3
-    logits[1, on_ignored] = -torch.inf
-    expected = torch.where(labels == 1, 1 + 4 * logits.sigmoid(), torch.ones(()))
-    valid = weights > 0
-    assert on_ignored.any() and (labels == 0).any() and valid.sum() > 500
-    torch.testing.assert_close(weights[valid], expected[valid])
-
-
-def test_without_weight_hardness_leaves_focal_loss_alone(build_head, features, make_sample):
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        ours = build_head(**FOCAL)
-    stock = build_head('RPNHead', **FOCAL)
-    stock.load_state_dict(ours.state_dict(), strict=False)
-    batch = features(1), [make_sample(OBJECTS)]
-    assert torch.equal(sum(ours.loss(*batch)['loss_rpn_cls']), sum(stock.loss(*batch)['loss_rpn_cls']))
-
-
 # --- weights
 
 
-def test_the_nrpn_inherits_what_it_does_not_set(build_head):
-    head = build_head(nrpn_head=dict(feat_channels=4, shared_conv=False))
-    assert head.nrpn_head.feat_channels == 4 and head.feat_channels == 8
-    assert head.nrpn_head.in_channels == 8
-    assert head.nrpn_head.prior_generator.strides == head.prior_generator.strides
+@pytest.mark.parametrize('paper', [False, True])
+def test_a_pretrained_init_cfg_initialises_rpn_and_nrpn_from_their_own_weights(build_head, tmp_path, paper):
+    """The prefix is the RPN's: an nRPN that took it for its own would be a copy of the RPN."""
+    nrpn_head = dict(type='PaperNRPNHead') if paper else dict()
+    trained = build_head(nrpn_head=nrpn_head)
+    for p in trained.parameters():
+        torch.nn.init.normal_(p)
+    state = {f'rpn_head.{key}': value for key, value in trained.state_dict().items()}
+    torch.save(dict(state_dict=state), tmp_path / 'trained.pth')
+    init_cfg = dict(type='Pretrained', prefix='rpn_head.', checkpoint=str(tmp_path / 'trained.pth'))
+    assert_same(build_head(nrpn_head=nrpn_head, init_cfg=init_cfg).state_dict(), trained.state_dict())
+    # a stock checkpoint: the RPN's weights, and a fresh nRPN
+    state = {key: value for key, value in state.items() if 'nrpn' not in key}
+    torch.save(dict(state_dict=state), tmp_path / 'stock.pth')
+    head = build_head(nrpn_head=nrpn_head, init_cfg=dict(init_cfg, checkpoint=str(tmp_path / 'stock.pth')))
+    assert torch.equal(head.rpn_cls.weight, trained.rpn_cls.weight)
+    fresh = build_head(nrpn_head=nrpn_head).nrpn_head.state_dict()
+    for key, value in head.nrpn_head.state_dict().items():
+        assert not torch.equal(value, trained.nrpn_head.state_dict()[key])
+        assert paper or torch.equal(value, fresh[key])
+
+
+@pytest.mark.parametrize('nrpn_head', [dict(), dict(type='PaperNRPNHead')])
+def test_an_init_cfg_with_overrides_is_the_rpns(build_head, nrpn_head):
+    init_cfg = [dict(type='Normal', layer='Conv2d', std=0.01, override=dict(type='Constant', name='rpn_conv', val=0.5))]
+    ours, stock = build_head(init_cfg=init_cfg, nrpn_head=nrpn_head), build_head('RPNHead', init_cfg=init_cfg)
+    for key, value in stock.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value)
+    assert (ours.rpn_conv.weight == 0.5).all()
 
 
 def test_built_for_inference_it_has_no_nrpn_and_loads_a_training_checkpoint_strictly(build_head, head_cfg):
-    from mmdet.registry import MODELS
-
     trained = build_head()
     inference = MODELS.build({**head_cfg(), 'train_cfg': None})
     assert inference.nrpn_head is None

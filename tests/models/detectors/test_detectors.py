@@ -4,9 +4,16 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
 from mmengine.hub import get_config
 
+FOCAL = dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 NRPN = dict(type='HardNegativeRPNHead')
+METHODS = dict(
+    nrpn=NRPN,
+    paper=dict(type='HardNegativeRPNHead', nrpn_head=dict(type='PaperNRPNHead')),
+    rank=dict(type='HardNegativeRPNHead', loss_cls=FOCAL, loss_rank=dict(type='HardNegativeRankLoss')),
+)
 DETECTORS = {
     'RPN': 'rpn/rpn_r50_fpn_1x_coco.py',
     'FasterRCNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
@@ -20,10 +27,13 @@ def model_cfg(name, **rpn_head):
     cfg = get_config(f'mmdet::{DETECTORS[name]}').model
     cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
     cfg.neck.in_channels = [8, 16, 32, 64]
-    cfg.rpn_head.update(rpn_head)
-    if rpn_head:
-        cfg.train_cfg.rpn.sampler.type = 'NRPNSampler'
-    return cfg
+    cfg = Config(dict(model=cfg))
+    cfg.merge_from_dict({'model.rpn_head': rpn_head})
+    if 'loss_rank' in rpn_head:
+        cfg.model.train_cfg.rpn.sampler = dict(type='PseudoSampler')
+    elif rpn_head:
+        cfg.model.train_cfg.rpn.sampler.type = 'NRPNSampler'
+    return cfg.model
 
 
 def inputs(model, with_mask):
@@ -31,21 +41,48 @@ def inputs(model, with_mask):
     return model.data_preprocessor(batch, True)
 
 
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('name', DETECTORS)
-def test_trains_under_the_stock_detector(name):
+def test_trains_under_the_stock_detector(name, method):
     torch.manual_seed(0)
-    model = MODELS.build(model_cfg(name, **NRPN))
+    model = MODELS.build(model_cfg(name, **METHODS[method]))
     model.init_weights()
     assert type(model).__name__ == name
     losses = model(**inputs(model, name == 'MaskRCNN'), mode='loss')
-    assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_nrpn_cls', 'loss_nrpn_bbox'} <= set(losses)
+    assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_nrpn_cls', 'nrpn_false_positives'} <= set(losses)
+    assert ('loss_nrpn_bbox' in losses) is (method == 'paper')
+    assert ('loss_rpn_rank' in losses) is (method == 'rank')
     total, logged = model.parse_losses(losses)
-    assert {'nrpn_false_positives', 'rpn_hard_neg_score', 'rpn_random_neg_score'} <= set(logged)
+    assert ({'rpn_hard_neg_score', 'rpn_random_neg_score'} <= set(logged)) is (method != 'rank')
     parts = [value for key, value in logged.items() if 'loss' in key and key != 'loss']
     torch.testing.assert_close(total, sum(parts))  # what is only logged is not trained on
     total.backward()
     head = model.bbox_head if name == 'RPN' else model.rpn_head
     assert all(torch.isfinite(p.grad).all() for p in head.parameters())
+
+
+@pytest.mark.parametrize('method', ['nrpn', 'paper'])
+@pytest.mark.parametrize('name', DETECTORS)
+def test_samples_what_its_nrpn_finds_hard(name, method, monkeypatch):
+    """The hardest alone are in its pool, so every other sampled negative is easier, by what the nRPN returned."""
+    torch.manual_seed(0)
+    model = MODELS.build(model_cfg(name, **METHODS[method]))
+    model.init_weights()
+    head = model.bbox_head if name == 'RPN' else model.rpn_head
+    head.sampler.pool_factor = 1
+    for p in head.parameters():
+        torch.nn.init.normal_(p, std=0.05)
+    nrpn, returned = head.nrpn_head, []
+    learn = nrpn.loss_and_hardness
+    monkeypatch.setattr(nrpn, 'loss_and_hardness', lambda *a: returned.append(learn(*a)) or returned[-1])
+    batch = inputs(model, name == 'MaskRCNN')
+    for sample in batch['data_samples']:  # anchors on ignored objects are sampled at random alone
+        sample.ignored_instances = sample.ignored_instances[:0]
+    model(**batch, mode='loss')
+    ((_, hardness),) = returned
+    for row, result in zip(hardness, head.sampling_results):
+        assert len(result.hard_anchors) == (head.sampler.num - len(result.pos_inds)) // 2
+        assert row[result.hard_anchors].min() >= row[result.random_anchors].max()
 
 
 @pytest.mark.parametrize('name', ['RPN', 'FasterRCNN'])
@@ -66,10 +103,10 @@ def test_predicts_like_the_stock_model_with_its_weights(name):
 
 def test_the_same_seed_gives_the_stock_weights():
     states = []
-    for rpn_head in ({}, NRPN):
+    for rpn_head in ({}, NRPN, METHODS['paper']):
         torch.manual_seed(0)
         model = MODELS.build(model_cfg('FasterRCNN', **rpn_head))
         model.init_weights()
         states.append(model.state_dict())
     for key, value in states[0].items():
-        assert torch.equal(states[1][key], value), key
+        assert torch.equal(states[1][key], value) and torch.equal(states[2][key], value), key

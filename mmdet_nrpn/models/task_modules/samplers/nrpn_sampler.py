@@ -10,29 +10,30 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.profiler import record_function
 
-from ...utils import draw
+from ...utils import sample_from
 
 
 @TASK_UTILS.register_module()
 class NRPNSampler(RandomSampler):
-    """Draws part of the negatives from the hardest ones (nRPN, ICIP 2019; the pool and the warm-up are ours).
+    """Samples part of the negatives from the hardest ones (nRPN, ICIP 2019; pool and warm-up are not in the paper).
 
-    Of ``n`` negatives to draw, ``int(hard_fraction * n)`` are a random choice among the ``pool_factor`` times as
-    many hardest (the very hardest alone are near-duplicates of each other); the rest is a random choice among all
-    other negatives. Positives are drawn as the stock sampler does.
+    Of ``n`` negatives, ``int(hard_fraction * n)`` are a random choice among the ``pool_factor`` times as many hardest:
+    the very hardest alone are near-duplicates of each other. The pool is that of MONAI's and nnDetection's
+    ``HardNegativeSampler``. The other negatives are a random choice among all that are left. Positives are sampled as
+    by ``RandomSampler``.
 
     Args:
-        num (int): Number of samples a picture.
+        num (int): Number of samples per image.
         pos_fraction (float): Share of positives among them.
-        hard_fraction (float): Share of the negatives that are drawn as hard, in [0, 1]. Defaults to 0.5.
-        pool_factor (int): How many times more hard candidates than hard draws, at least 1. Defaults to 4.
-        warmup (float): Share of the training, in [0, 1], over which the hard share grows evenly from 0 to
-            ``hard_fraction``. Outside an MMEngine training there is no warm-up. Defaults to 0.
-        neg_pos_ub (int): At most so many negatives a positive; -1 for no bound. Defaults to -1.
+        hard_fraction (float): Share of the negatives that are sampled as hard, in [0, 1]. Defaults to 0.5.
+        pool_factor (int): Size of the pool in multiples of the negatives sampled from it, at least 1. Defaults to 4.
+        warmup (float): Share of the training, in [0, 1], over which the hard share grows linearly from 0 to
+            ``hard_fraction``. Outside an MMEngine training there is no warm-up. Defaults to 0.5.
+        neg_pos_ub (int): At most so many negatives per positive; -1 for no bound. Defaults to -1.
         add_gt_as_proposals (bool): Must be False: hardness belongs to anchors, and objects are none.
-        hard_iou_thr (float, optional): A negative that overlaps an object by this IoU, in (0, 1], is not drawn as
+        hard_iou_thr (float, optional): A negative that overlaps an object by this IoU, in (0, 1], is not sampled as
             hard. Defaults to None: all may be.
-        context (nn.Module, optional): The head that builds the sampler; MMDetection passes it.
+        context (nn.Module, optional): The head that builds the sampler. MMDetection passes it.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -57,7 +58,7 @@ class NRPNSampler(RandomSampler):
         pos_fraction: float,
         hard_fraction: float = 0.5,
         pool_factor: int = 4,
-        warmup: float = 0.0,
+        warmup: float = 0.5,
         neg_pos_ub: int = -1,
         add_gt_as_proposals: bool = False,
         hard_iou_thr: Optional[float] = None,
@@ -81,10 +82,10 @@ class NRPNSampler(RandomSampler):
         self.pool_factor = int(pool_factor)
         self.hard_iou_thr = hard_iou_thr
         self.warmup = warmup
-        if context is not None and not getattr(context, 'hands_hardness', False):
+        if context is not None and not getattr(context, 'may_have_nrpn_sampler', False):
             warnings.warn(
-                f'NRPNSampler in {type(context).__name__} gets no hardness and draws every negative at random; '
-                "write type='HardNegativeRPNHead' for the RPN's head to draw hard ones",
+                f'NRPNSampler in {type(context).__name__} gets no hardness and samples every negative at random; '
+                "write type='HardNegativeRPNHead' for the RPN's head to sample hard ones",
                 stacklevel=2,
             )
 
@@ -96,21 +97,26 @@ class NRPNSampler(RandomSampler):
         hardness: Optional[Tensor] = None,
         **kwargs,
     ) -> SamplingResult:
-        """Draw positives and negatives.
+        """Sample positives and negatives.
 
         Args:
-            assign_result (AssignResult): Which prior has which object; only ``gt_inds == 0`` are negatives.
+            assign_result (AssignResult): Which prior has which object. Only ``gt_inds == 0`` are negatives.
             pred_instances (InstanceData): Its ``priors``, (num_priors, 4).
-            gt_instances (InstanceData): Objects. Its ``hardness``, where it has one, is used if none is given:
-                ``AnchorHead`` has no other way to hand it over.
-            hardness (Tensor, optional): (num_priors,), larger is harder; -inf and NaN are never drawn as hard.
-                None draws at random, as ``RandomSampler`` does.
+            gt_instances (InstanceData): Objects.
+            hardness (Tensor, optional): (num_priors,), larger is harder. -inf and NaN are never sampled as hard.
+                None samples at random, as ``RandomSampler`` does.
 
         Returns:
             SamplingResult: ``min(expected, available)`` distinct negatives, beside the positives.
+
+        Raises:
+            ValueError: If hardness has another number of values than there are priors.
         """
-        if hardness is None:
-            hardness = gt_instances.get('hardness')
+        if hardness is not None and hardness.shape != assign_result.gt_inds.shape:
+            raise ValueError(
+                f'NRPNSampler: hardness must have one value per prior, {tuple(assign_result.gt_inds.shape)}, '
+                f'got {tuple(hardness.shape)}'
+            )
         result = super().sample(assign_result, pred_instances, gt_instances, hardness=hardness, **kwargs)
         if hardness is not None:
             result.hard_neg_inds = assign_result.get_extra_property('hard_neg_inds')
@@ -122,13 +128,14 @@ class NRPNSampler(RandomSampler):
     ) -> Tensor:
         if hardness is None:
             return super()._sample_neg(assign_result, num_expected, **kwargs)
-        with record_function('nRPN: drawing'):
+        with record_function('nRPN: sampling'):
             is_free = assign_result.gt_inds == 0
-            num_hard = int(self._hard_fraction_now() * num_expected)
+            num_hard = int(self._current_hard_fraction() * num_expected)
             may_be_hard = is_free if self.hard_iou_thr is None else is_free & self._is_far(assign_result)
-            hard_inds = self.draw_hard(hardness.float().masked_fill(~may_be_hard, -torch.inf), num_hard)
+            hard_inds = self.sample_hard(hardness.float().masked_fill(~may_be_hard, -torch.inf), num_hard)
             is_free[hard_inds] = False
-            random_inds = _draw(is_free, num_expected - len(hard_inds))
+            random_inds = sample_from(is_free, num_expected - len(hard_inds))
+        # BaseSampler.sample puts both parts together; this is how they come back apart
         assign_result.set_extra_property('hard_neg_inds', hard_inds)
         assign_result.set_extra_property('random_neg_inds', random_inds)
         return torch.cat([hard_inds, random_inds])
@@ -140,28 +147,28 @@ class NRPNSampler(RandomSampler):
             )
         return assign_result.max_overlaps < self.hard_iou_thr
 
-    def draw_hard(self, hardness: Tensor, num: int) -> Tensor:
-        """Which are drawn as hard: ``num`` of the ``pool_factor * num`` hardest. A subclass may choose otherwise.
+    def sample_hard(self, hardness: Tensor, num: int) -> Tensor:
+        """Sample ``num`` of the ``pool_factor * num`` hardest. A subclass may choose otherwise.
 
         Args:
-            hardness (Tensor): (num_priors,), -inf or NaN where none may be drawn as hard.
+            hardness (Tensor): (num_priors,), -inf or NaN where a prior may not be sampled as hard.
             num (int): How many.
 
         Returns:
-            Tensor: Distinct indices, (num,), fewer where fewer may be drawn.
+            Tensor: Distinct indices, (num,), fewer where fewer may be sampled.
         """
         pool_size = min(num * self.pool_factor, len(hardness))
         if pool_size == 0:
             return hardness.new_zeros(0, dtype=torch.long)
         hardness = hardness.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
         least = hardness.topk(pool_size).values[-1]
-        # chance decides which of the equally hard at the pool's end are in it
+        # which of the equally hard at the pool's end are in it is random
         keys = torch.rand_like(hardness).masked_fill(hardness < least, -1) + (hardness > least)
         in_pool = torch.zeros_like(hardness, dtype=torch.bool)
         in_pool[keys.topk(pool_size).indices] = True
-        return _draw(in_pool & (hardness > -torch.inf), num)
+        return sample_from(in_pool & (hardness > -torch.inf), num)
 
-    def _hard_fraction_now(self) -> float:
+    def _current_hard_fraction(self) -> float:
         if self.warmup == 0:
             return self.hard_fraction
         hub = MessageHub.get_current_instance()
@@ -170,9 +177,3 @@ class NRPNSampler(RandomSampler):
             return self.hard_fraction
         progress = hub.get_info('iter', 0) / max_iters
         return self.hard_fraction * min(progress / self.warmup, 1.0)
-
-
-def _draw(mask: Tensor, num: int) -> Tensor:
-    """At most ``num`` of the set places at random; one synchronisation on a GPU, for their number."""
-    inds, is_set = draw(mask, num)
-    return inds[is_set]

@@ -1,0 +1,9 @@
+# The recommended setting: focal loss, and every positive ranked above the negatives that the nRPN finds hardest.
+_base_ = ['./rpn-focal.py']
+method = dict(
+    rpn_head=dict(
+        type='HardNegativeRPNHead',
+        nrpn_head=dict(type='NRPNHead'),
+        loss_rank=dict(type='HardNegativeRankLoss'),
+    ),
+)

@@ -1,3 +1,0 @@
-# Ours: focal loss on all anchors, where negatives weigh more the harder their nRPN finds them.
-_base_ = ['./rpn-focal_r50-caffe_fpn_1x_voc07.py']
-model = _base_.nrpn_focal

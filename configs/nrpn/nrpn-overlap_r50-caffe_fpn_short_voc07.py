@@ -1,8 +1,0 @@
-_base_ = ['./rpn_r50-caffe_fpn_short_voc07.py']
-model = dict(
-    rpn_head=dict(
-        type='HardNegativeRPNHead',
-        loss_cls=dict(_delete_=True, type='OverlapLoss', use_sigmoid=True),
-    ),
-    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.5, warmup=0.5))),
-)

@@ -1,5 +1,0 @@
-_base_ = ['./rpn_r18-w16_fpn_demo_shapes.py']
-model = dict(
-    rpn_head=dict(type='HardNegativeRPNHead', hardness='rpn'),
-    train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampler', hard_fraction=0.5, warmup=0.5))),
-)

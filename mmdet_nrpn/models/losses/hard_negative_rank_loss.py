@@ -1,0 +1,105 @@
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class HardNegativeRankLoss(nn.Module):
+    r"""Ranks every positive of an image above the image's hardest negatives (not in the paper).
+
+    With logits :math:`s`, the positives :math:`P` of an image, and :math:`K` its ``num_negatives`` negatives with the
+    largest logits (all, if there are fewer),
+
+    .. math::
+        L = \frac{w}{\text{avg\_factor}} \sum_{\text{images}} \sum_{i \in P}
+        \log \Bigl(1 + \sum_{j \in K} e^{s_j - s_i + c_j}\Bigr), \quad
+        c_j = b\,n_j - \log \operatorname*{mean}_{k \in K} e^{b\,n_k}
+
+    where :math:`n` is the prior (an nRPN's logits), :math:`b` is ``prior_weight`` and :math:`w` is ``loss_weight``.
+    Without a prior, :math:`c_j = 0`. The prior's mean factor is 1, so it changes which negatives count and not how
+    much all of them do. Time and memory grow linearly with the number of anchors.
+
+    Args:
+        loss_weight (float): :math:`w`, at least 0. Defaults to 0.25.
+        num_negatives (int): Negatives per image, at least 1. Defaults to 256.
+        prior_weight (float): :math:`b`. 0 is the loss without a prior. Defaults to 1.0.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+        >>> loss = HardNegativeRankLoss(loss_weight=1.0)
+        >>> positive = torch.tensor([[True, False, False]])
+        >>> loss(torch.zeros(1, 3), positive, ~positive)  # log(1 + 1 + 1)
+        tensor(1.0986)
+    """
+
+    def __init__(self, loss_weight: float = 0.25, num_negatives: int = 256, prior_weight: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= loss_weight < float('inf'):
+            raise ValueError(f'HardNegativeRankLoss: loss_weight must be >= 0, got loss_weight={loss_weight}')
+        if num_negatives < 1 or int(num_negatives) != num_negatives:
+            raise ValueError(
+                f'HardNegativeRankLoss: num_negatives must be an integer >= 1, got num_negatives={num_negatives}'
+            )
+        if not abs(prior_weight) < float('inf'):
+            raise ValueError(f'HardNegativeRankLoss: prior_weight must be finite, got prior_weight={prior_weight}')
+        self.loss_weight = loss_weight
+        self.num_negatives = int(num_negatives)
+        self.prior_weight = prior_weight
+
+    def extra_repr(self) -> str:
+        return f'loss_weight={self.loss_weight}, num_negatives={self.num_negatives}, prior_weight={self.prior_weight}'
+
+    def forward(
+        self,
+        logits: Tensor,
+        positive: Tensor,
+        negative: Tensor,
+        prior: Optional[Tensor] = None,
+        avg_factor: Optional[float] = None,
+    ) -> Tensor:
+        """Compute the loss, in float32 for half precision input.
+
+        Args:
+            logits (Tensor): Objectness, (N, A): N images, A anchors per image.
+            positive (Tensor): Anchors to rank above, (N, A) bool.
+            negative (Tensor): Anchors to choose the hardest from, (N, A) bool. An anchor in neither mask plays no part.
+            prior (Tensor, optional): (N, A), used detached; larger counts more.
+            avg_factor (float, optional): Divisor. Defaults to None: the number of positives, at least 1.
+
+        Returns:
+            Tensor: A scalar. An image without positives or without negatives adds an exact 0 with a gradient of 0.
+
+        Raises:
+            ValueError: If the inputs differ in shape.
+        """
+        for name, value in dict(positive=positive, negative=negative, prior=prior).items():
+            if value is not None and value.shape != logits.shape:
+                raise ValueError(
+                    f'HardNegativeRankLoss: {name} must have the shape of logits, {tuple(logits.shape)}, '
+                    f'got {tuple(value.shape)}'
+                )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        hardest, inds = logits.masked_fill(~negative, -torch.inf).topk(min(self.num_negatives, logits.shape[1]), dim=1)
+        chosen = negative.gather(1, inds)
+        if prior is not None and self.prior_weight:
+            hardest = hardest + self._log_factor(prior.detach().to(logits.dtype).gather(1, inds), chosen)
+        has_both = (positive.any(dim=1) & negative.any(dim=1))[:, None]
+        # where an image has no negatives, a finite value keeps the gradient of logsumexp free of NaN
+        total = hardest.masked_fill(~chosen, -torch.inf).masked_fill(~has_both, 0).logsumexp(dim=1, keepdim=True)
+        # softplus(-inf) is an exact 0
+        loss = F.softplus((total - logits).masked_fill(~(positive & has_both), -torch.inf)).sum()
+        if avg_factor is None:
+            avg_factor = positive.sum().clamp(min=1)
+        return self.loss_weight * loss / avg_factor
+
+    def _log_factor(self, prior: Tensor, chosen: Tensor) -> Tensor:
+        """c_j of the formula, for the chosen negatives (N, K) of each image."""
+        weighted = self.prior_weight * prior
+        mean = weighted.masked_fill(~chosen, -torch.inf).logsumexp(dim=1, keepdim=True)
+        mean = mean - chosen.sum(dim=1, keepdim=True).clamp(min=1).to(mean.dtype).log()
+        return weighted - mean.masked_fill(~chosen.any(dim=1, keepdim=True), 0)

@@ -1,0 +1,164 @@
+"""What an RPN gets wrong, as pure functions. N images, A anchors per image, K candidates per image, G objects."""
+
+from typing import List, NamedTuple, Optional, Tuple
+
+import torch
+from mmdet.models.task_modules.coders.base_bbox_coder import BaseBBoxCoder
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
+from mmdet.utils import InstanceList, OptInstanceList
+from torch import Tensor
+
+
+class Candidates(NamedTuple):
+    """The top-K valid anchors of each image by an RPN's objectness, best first, compared with the objects.
+
+    Attributes:
+        inds (Tensor): Indices of the anchors, (N, K).
+        bboxes (Tensor): Their decoded boxes (x1, y1, x2, y2), clipped to the image, in pixels of the input, (N, K, 4).
+        logits (Tensor): The RPN's objectness logits, (N, K) float32.
+        is_false (Tensor): Decoded box on no object and on no ignored one, (N, K) bool.
+        is_true (Tensor): Decoded box on an object and on no ignored one, (N, K) bool. An anchor that is neither is
+            invalid, lies on an ignored object, or has a box without area.
+    """
+
+    inds: Tensor
+    bboxes: Tensor
+    logits: Tensor
+    is_false: Tensor
+    is_true: Tensor
+
+
+def clip_bboxes(bboxes: Tensor, img_shape: Tuple[int, ...]) -> Tensor:
+    """Boxes (..., 4) clipped to an image of ``img_shape`` (height, width), in pixels."""
+    height, width = img_shape[:2]
+    return bboxes.clamp(min=0).minimum(bboxes.new_tensor([width, height, width, height]))
+
+
+def max_ious(bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
+    """The largest IoU of each box with an object.
+
+    Args:
+        bboxes (Tensor): (x1, y1, x2, y2) in pixels, (M, 4).
+        gt_bboxes (Tensor): Objects in the same pixels, (G, 4).
+
+    Returns:
+        Tensor: (M,) float32, 0 without objects.
+    """
+    if len(gt_bboxes) == 0:
+        return bboxes.new_zeros(len(bboxes), dtype=torch.float32)
+    return bbox_overlaps(bboxes.float(), get_box_tensor(gt_bboxes).float()).max(dim=1).values
+
+
+def on_ignored(bboxes: Tensor, ignored_bboxes: Optional[Tensor], iof_thr: float) -> Tensor:
+    """Which boxes lie on an ignored object (VOC's difficult, COCO's crowd).
+
+    The overlap is the share of the box inside the ignored one (IoF), as in COCO's evaluation of crowds. The IoU of one
+    object with a crowd of many is small.
+
+    Args:
+        bboxes (Tensor): (x1, y1, x2, y2) in pixels, (M, 4).
+        ignored_bboxes (Tensor, optional): Ignored objects in the same pixels, (G, 4).
+        iof_thr (float): From this share on, a box lies on an ignored object.
+
+    Returns:
+        Tensor: Mask, (M,) bool.
+    """
+    if ignored_bboxes is None or len(ignored_bboxes) == 0:
+        return torch.zeros(len(bboxes), dtype=torch.bool, device=bboxes.device)
+    iof = bbox_overlaps(bboxes.float(), get_box_tensor(ignored_bboxes).float(), mode='iof')
+    return iof.max(dim=1).values >= iof_thr
+
+
+@torch.no_grad()
+def false_positives(
+    bboxes: Tensor, gt_bboxes: Tensor, ignored_bboxes: Optional[Tensor] = None, iou_thr: float = 0.3
+) -> Tensor:
+    """Which proposals lie on no object and on no ignored one.
+
+    Proposals and objects must be in the same frame: both clipped to the image, or neither.
+
+    Args:
+        bboxes (Tensor): Proposals (x1, y1, x2, y2) in pixels, (M, 4).
+        gt_bboxes (Tensor): Objects in the same pixels, (G, 4).
+        ignored_bboxes (Tensor, optional): Ignored objects. See :func:`on_ignored`.
+        iou_thr (float): A proposal lies on an object from this IoU on, and on an ignored one from this share of its
+            own area on. Defaults to 0.3, an RPN's own bound of a negative.
+
+    Returns:
+        Tensor: Mask, (M,) bool.
+
+    Example:
+        >>> bboxes = torch.tensor([[0., 0, 10, 10], [20, 20, 30, 30]])
+        >>> false_positives(bboxes, torch.tensor([[0., 0, 10, 9]]))
+        tensor([False,  True])
+    """
+    return (max_ious(bboxes, gt_bboxes) < iou_thr) & ~on_ignored(bboxes, ignored_bboxes, iou_thr)
+
+
+@torch.no_grad()
+def mine_candidates(
+    logits: Tensor,
+    bbox_preds: Tensor,
+    anchors: Tensor,
+    valid: Tensor,
+    bbox_coder: BaseBBoxCoder,
+    batch_gt_instances: InstanceList,
+    batch_img_metas: List[dict],
+    batch_gt_instances_ignore: OptInstanceList = None,
+    max_num: int = 300,
+    iou_thr: float = 0.3,
+) -> Candidates:
+    """Compare an RPN's top-K valid anchors with the objects, before NMS (not in the paper, which takes proposals).
+
+    Boxes and objects are clipped to the image before they are compared. Time grows linearly with the number of
+    anchors.
+
+    Args:
+        logits (Tensor): Objectness, (N, A).
+        bbox_preds (Tensor): Box deltas, (N, A, box_dim).
+        anchors (Tensor): (A, 4) in pixels of the input.
+        valid (Tensor): Anchors that belong to each image and not to its padding, (N, A) bool.
+        bbox_coder (BaseBBoxCoder): Decodes the deltas.
+        batch_gt_instances (list[InstanceData]): Objects.
+        batch_img_metas (list[dict]): With ``img_shape``.
+        batch_gt_instances_ignore (list[InstanceData | None], optional): Ignored objects.
+        max_num (int): K. All valid anchors if there are fewer. Defaults to 300.
+        iou_thr (float): A box lies on an object from this IoU on. Defaults to 0.3.
+
+    Returns:
+        Candidates: On the device of ``logits``, without gradient.
+    """
+    logits, inds = logits.float().masked_fill(~valid, -torch.inf).topk(min(max_num, logits.shape[1]), dim=1)
+    deltas = bbox_preds.float().gather(1, inds[..., None].expand(-1, -1, bbox_preds.shape[-1]))
+    bboxes = get_box_tensor(bbox_coder.decode(anchors[inds.flatten()], deltas.flatten(0, 1))).view(*inds.shape, 4)
+    ignored = batch_gt_instances_ignore or [None] * len(bboxes)
+    clipped, is_true, set_aside = [], [], []
+    for boxes, gts, ign, meta in zip(bboxes, batch_gt_instances, ignored, batch_img_metas):
+        boxes = clip_bboxes(boxes, meta['img_shape'])
+        gt_bboxes = clip_bboxes(get_box_tensor(gts.bboxes), meta['img_shape'])
+        ignored_bboxes = None if ign is None else clip_bboxes(get_box_tensor(ign.bboxes), meta['img_shape'])
+        clipped.append(boxes)
+        is_true.append(max_ious(boxes, gt_bboxes) >= iou_thr)
+        set_aside.append(on_ignored(boxes, ignored_bboxes, iou_thr))
+    bboxes, is_true = torch.stack(clipped), torch.stack(is_true)
+    counts = valid.gather(1, inds) & ~torch.stack(set_aside) & (bboxes[..., 2:] > bboxes[..., :2]).all(-1)
+    return Candidates(inds, bboxes, logits, ~is_true & counts, is_true & counts)
+
+
+def sample_from(mask: Tensor, num: int) -> Tensor:
+    """A random choice of the set places of a mask, on the mask's device.
+
+    Args:
+        mask (Tensor): (M,) bool.
+        num (int): How many.
+
+    Returns:
+        Tensor: Distinct indices in random order, (min(num, number of set places),).
+
+    Example:
+        >>> sorted(sample_from(torch.tensor([False, True, False, True]), 3).tolist())
+        [1, 3]
+    """
+    keys = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1)
+    chosen = keys.topk(min(num, len(mask)))
+    return chosen.indices[chosen.values >= 0]

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmdet_nrpn.models.utils import mine_candidates
+
+PAPER = dict(nrpn_head=dict(type='PaperNRPNHead'))
+
+
+def test_its_losses_are_those_of_an_rpn_on_the_false_positives_after_nms(build_head, features, make_sample):
+    head = build_head(**PAPER, sampler=dict(type='NRPNSampler', hard_fraction=0.5))
+    rpn = build_head('RPNHead')
+    torch.manual_seed(3)
+    head.nrpn_head.init_weights()
+    rpn.load_state_dict(head.nrpn_head.state_dict())
+    objectness = [torch.full((1, 3, 64 // s, 64 // s), -5.0) for s in (4, 8)]
+    objectness[0][0, 1, 3, 3] = objectness[1][0, 1, 4, 5] = 3.0
+    # a copy of the first mistake, which NMS takes for the same
+    objectness[0][0, 1, 3, 4] = 2.0
+    deltas = [torch.zeros(1, 12, 64 // s, 64 // s) for s in (4, 8)]
+    deltas[0][0, 4, 3, 4] = -0.25  # one place, 4 px, to the left: where the first one is
+    mistakes = [[4.0, 4, 20, 20], [24, 16, 56, 48]]  # anchors of scale 4: 16 and 32 px around (12, 12) and (40, 32)
+    sample = make_sample([])
+    logits, bbox_preds = (
+        torch.cat([level.permute(0, 2, 3, 1).reshape(1, -1, size) for level in levels], dim=1)
+        for levels, size in ((objectness, 1), (deltas, 4))
+    )
+    anchors, valid = head._valid_anchors(objectness, [sample.metainfo])
+    mined = mine_candidates(
+        logits[..., 0], bbox_preds, anchors, valid, head.bbox_coder, [sample.gt_instances], [sample.metainfo], max_num=3
+    )
+    x = tuple(level.requires_grad_() for level in features(1))
+    torch.manual_seed(1)
+    losses, hardness = head.nrpn_head.loss_and_hardness(x, (), mined, [sample.metainfo])
+    torch.manual_seed(1)
+    stock = rpn.loss(features(1), [make_sample(mistakes)])
+    assert mined.is_false.sum() == 3
+    for ours, theirs in (('loss_nrpn_cls', 'loss_rpn_cls'), ('loss_nrpn_bbox', 'loss_rpn_bbox')):
+        for level, expected in zip(losses[ours], stock[theirs]):
+            torch.testing.assert_close(level, expected)
+    scores = torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in rpn(features(1))[0]], dim=1)
+    torch.testing.assert_close(hardness, scores.detach())
+    sum(sum(value) for value in losses.values()).backward()
+    assert all(level.grad is None for level in x) and not hardness.requires_grad
+
+
+def test_it_is_a_second_rpn_with_a_convolution_of_its_own(build_head):
+    head = build_head(**PAPER)
+    nrpn = head.nrpn_head
+    assert {name.split('.')[0] for name, _ in nrpn.named_parameters()} == {'rpn_conv', 'rpn_cls', 'rpn_reg'}
+    assert not any(p is q for p in nrpn.parameters() for q in head.rpn_conv.parameters())
+    assert nrpn.rpn_reg.weight.std().item() == pytest.approx(0.01, rel=0.2)
+    assert (nrpn.assigner.pos_iou_thr, nrpn.sampler.num) == (head.assigner.pos_iou_thr, head.sampler.num)
+
+
+def test_its_own_settings_take_the_place_of_the_rpns(build_head, head_cfg):
+    own = dict(type='PaperNRPNHead', feat_channels=4, train_cfg=dict(head_cfg().train_cfg, sampler=None))
+    head = build_head(nrpn_head=own)
+    assert (head.nrpn_head.feat_channels, head.feat_channels) == (4, 8)
+    assert type(head.nrpn_head.sampler).__name__ == 'PseudoSampler'
+
+
+def test_at_most_64_objects(build_head, make_sample):
+    """One of 32 px at every 3rd pixel of a large image: more than NMS leaves and more than there may be."""
+    from mmdet_nrpn.models.dense_heads.paper_nrpn_head import _as_objects
+
+    corners = torch.rand(3000, 2, generator=torch.Generator().manual_seed(0)) * 2000
+    bboxes, logits = torch.cat([corners, corners + 32], dim=1), torch.randn(3000)
+    is_false = torch.arange(3000) % 2 == 0
+    objects = _as_objects(bboxes, logits, is_false)
+    assert isinstance(objects, InstanceData) and len(objects) == 64
+    best = logits.masked_fill(~is_false, -torch.inf).argmax()
+    assert torch.equal(objects.bboxes[0], bboxes[best])

@@ -1,0 +1,128 @@
+"""Measure a checkpoint with its nRPN folded into the RPN by several factors, in one pass over the validation data.
+
+    python tools/analysis_tools/sweep_fold.py CONFIG CHECKPOINT --folds 0 0.5 1 --out fold.png
+
+Draws AR@10 and AR@100 against FP@10 and FP@100, a point per factor, and writes the numbers beside the figure. Choose a
+factor from it and publish with tools/model_converters/strip_nrpn.py --fold.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Dict, List
+
+import torch
+from matplotlib.figure import Figure
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.runner import Runner
+from rich.progress import track
+
+from mmdet_nrpn import NRPNHead, ProposalMetric
+from mmdet_nrpn.models.utils import in_float32
+from mmdet_nrpn.utils import load_weights, rpn_of
+
+BUDGETS = (10, 100)
+
+
+@torch.no_grad()
+def sweep(cfg: Config, checkpoint: Path, folds: List[float]) -> Dict[float, dict]:
+    """Metrics of the RPN's proposals by the factor that its nRPN is folded by.
+
+    Args:
+        cfg (Config): The training's.
+        checkpoint (Path): Of that training.
+        folds (list[float]): The factors A: the RPN's logits become ``s - A * n``.
+
+    Returns:
+        dict[float, dict]: What ``ProposalMetric`` reports.
+
+    Raises:
+        ValueError: If the checkpoint does not fit, or there is no ``NRPNHead`` in it to fold.
+    """
+    model = MODELS.build(cfg.model).eval()
+    weights = load_weights(model, checkpoint)
+    head = rpn_of(model)
+    if not isinstance(getattr(head, 'nrpn_head', None), NRPNHead) or not any('.nrpn_cls.' in key for key in weights):
+        raise ValueError(f'{checkpoint} holds no NRPNHead to fold; train with a config that has one, such as nrpn-rank')
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    model.to(device)
+    loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
+    metrics = {fold: ProposalMetric() for fold in folds}
+    for batch in track(loader, 'Measuring'):
+        data = model.data_preprocessor(batch, False)
+        outs, hidden = head.forward_with_hidden(model.extract_feat(data['inputs']))
+        cls_scores, bbox_preds = in_float32(outs)
+        nrpn_scores = head.nrpn_head(hidden)
+        metas = [sample.metainfo for sample in data['data_samples']]
+        for fold, metric in metrics.items():
+            folded = [score - fold * n.float() for score, n in zip(cls_scores, nrpn_scores)]
+            results = head.predict_by_feat(folded, bbox_preds, batch_img_metas=metas, rescale=True)
+            for sample, result in zip(data['data_samples'], results):
+                sample.pred_instances = result
+                metric.process(batch, [sample.to_dict()])
+    return {
+        fold: {name.split('/')[-1]: value for name, value in metric.evaluate(len(loader.dataset)).items()}
+        for fold, metric in metrics.items()
+    }
+
+
+def draw(results: Dict[float, dict], path: Path) -> None:
+    """AR against FP at both budgets, a point per factor."""
+    figure = Figure(figsize=(10, 4.5), layout='constrained')
+    for axis, budget in zip(figure.subplots(1, 2), BUDGETS):
+        x, y = ([100 * metrics[f'{name}@{budget}'] for metrics in results.values()] for name in ('FP', 'AR'))
+        axis.plot(x, y, '.-', markersize=9)
+        for fold, *place in zip(results, x, y):
+            axis.annotate(f'{fold:g}', place, xytext=(4, 4), textcoords='offset points')
+        axis.set(
+            xlabel=f'FP@{budget}: false positives among the top {budget}, %', ylabel=f'AR@{budget}: average recall, %'
+        )
+        axis.grid(alpha=0.3)
+    figure.suptitle('The nRPN folded into the RPN by the factor at each point; better is up and to the left')
+    figure.savefig(path, dpi=110)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path)
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument(
+        '--folds', type=float, nargs='+', default=[0, 0.25, 0.5, 0.75, 1, 1.5], help='factors (default: %(default)s)'
+    )
+    parser.add_argument('--out', type=Path, default=Path('fold.png'), help='figure to write (default: %(default)s)')
+    args = parser.parse_args()
+    for path in (args.config, args.checkpoint):
+        if not path.is_file():
+            parser.error(f'{path} is not there')
+    if args.out.is_dir() or args.out.suffix not in ('.png', '.svg', '.pdf'):
+        parser.error(f'--out {args.out}: name a file that ends in .png, .svg or .pdf')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    register_all_modules()
+    sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
+    cfg = Config.fromfile(args.config)
+    if cfg.get('val_dataloader') is None:
+        sys.exit(f'{args.config} has no val_dataloader, which the measuring needs')
+    try:
+        results = sweep(cfg, args.checkpoint, sorted(set(args.folds)))
+    except ValueError as error:
+        sys.exit(str(error))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(results, args.out)
+    table = args.out.with_suffix('.json')
+    table.write_text(json.dumps({f'{fold:g}': metrics for fold, metrics in results.items()}, indent=1))
+    print('fold   ' + '  '.join(f'{name}@{budget:<4}' for name in ('AR', 'FP') for budget in BUDGETS))
+    for fold, metrics in results.items():
+        numbers = (100 * metrics[f'{name}@{budget}'] for name in ('AR', 'FP') for budget in BUDGETS)
+        print(f'{fold:<5g}' + '  '.join(f'{number:7.1f}' for number in numbers))
+    print(f'The figure: {args.out}; all numbers: {table}')
+
+
+if __name__ == '__main__':
+    main()
