@@ -62,7 +62,8 @@ def test_a_run_without_a_result_is_reported_and_its_seed_is_not_paired(finished,
     stock, ours = summarise(results_in(tmp_path), asked)
     assert stock['missing'] == [1] and ours['missing'] == []
     assert ours['difference AR@100'][0] == pytest.approx(0.15)
-    assert 'rpn: seeds [1] missing' in report(tmp_path, asked, 'python tools/benchmark.py')
+    report(tmp_path, asked, 'python tools/benchmark.py')
+    assert '| rpn: seeds [1] missing |' in (tmp_path / 'table.md').read_text(encoding='utf-8')
 
 
 def test_every_result_in_the_folder_is_in_the_table(finished, tmp_path):
