@@ -150,7 +150,9 @@ def test_no_class_is_spelt_right(make_own, form):
 def test_one_class_is_misspelt(make_own, capsys):
     """MMDetection numbers COCO's other classes anew, so that their labels are wrong as well: an error, not a remark."""
     assert Check()(make_own('voc', classes=('disc', 'Square', 'triangle'))) is None
-    assert "train_dataloader.dataset has no object of ['Square']" in capsys.readouterr().err
+    assert "train_dataloader.dataset has no object of ['Square']; if it should, check the spelling of ['square']" in (
+        capsys.readouterr().err
+    )
     line = told(make_own('coco', classes=('disc', 'Square', 'triangle')))
     assert "['Square']" in line and 'train.json' in line and "['disc', 'square', 'triangle']" in line
 
@@ -182,6 +184,8 @@ def test_validation_has_no_objects(make_own, form, spoil):
     [
         ('coco', in_json(set_all('annotations', area=0)), "'area' is 0"),
         ('coco', in_json(set_all('annotations', bbox=[0.1, 0.2, 0.3, 0.4])), 'fractions of the image'),
+        ('coco', in_json(set_all('annotations', bbox=[0.0, 0.0, 1.0, 1.0])), 'fractions of the image'),
+        ('voc', each_xml(lambda root: set_boxes(root, (0.1, 0.2, 1.0, 1.0))), 'fractions of the image'),
         ('coco', in_json(set_all('annotations', bbox=[10, 10, 0, 0])), 'width and a height'),
         ('coco', in_json(set_all('annotations', image_id=999)), 'image is not listed'),
         ('voc', each_xml(lambda root: set_boxes(root, (0.1, 0.2, 0.4, 0.6))), 'fractions of the image'),

@@ -38,8 +38,18 @@ def build_checked(cfg: dict, key: str) -> Dataset:
             raise ValueError(f'{key} has no objects: its annotations name none; check its ann_file')
         unseen = [name for name in dataset.metainfo.get('classes') or () if name not in objects]
         if unseen:
-            print(f'{key} has no object of {unseen}; if it should, check the spelling', file=sys.stderr)
+            others = _other_names(dataset)
+            hint = f' of {others}, which its annotations have' if others else ''
+            print(f'{key} has no object of {unseen}; if it should, check the spelling{hint}', file=sys.stderr)
     return dataset
+
+
+def _other_names(dataset: Dataset) -> List[str]:
+    """Names of objects that VOC's data sets pass over in silence."""
+    if not isinstance(dataset, BaseDataset) or not _reads_as(dataset, XMLDataset):
+        return []
+    names = {name for name, _ in annotations.of_xml(_xml_files(dataset))}
+    return sorted(names - set(dataset.metainfo['classes']))
 
 
 def _first_leaf(dataset: Dataset) -> Dataset:
@@ -71,7 +81,7 @@ def _build(cfg: dict, key: str, objects: Counter) -> Dataset:
             raise
         # MMEngine's data sets fail on an empty list
         raise ValueError(
-            f'{key}.filter_cfg={dict(dataset.filter_cfg)} leaves none of {len(infos)} images; make min_size smaller'
+            f'{key}.filter_cfg={dataset.filter_cfg} leaves none of {len(infos)} images; make min_size smaller'
         ) from error
     dataset[0]  # its pipeline works
     return dataset
@@ -131,7 +141,8 @@ def _check_objects(dataset: BaseDataset, infos: List[dict], key: str) -> Dict[st
     for info in infos:
         for instance in info.get('instances', ()):
             x1, y1, x2, y2 = instance['bbox']
-            if not instance.get('ignore_flag') and x2 > x1 and y2 > y1:
+            # boxes in fractions of the image may be rounded to one pixel in its corner
+            if not instance.get('ignore_flag') and x2 > x1 and y2 > y1 and max(x2, y2) > 2:
                 counts[instance['bbox_label']] += 1
     if len(counts) < len(classes):
         wrong = _explain_missing(dataset, classes, any_found=bool(counts))
