@@ -1,33 +1,42 @@
 """Train configs over seeds, measure their proposals, and tell what the difference is worth.
 
-    python tools/benchmark.py                                           # the paper's rows and the peers, on shapes
+    python tools/benchmark.py                                           # the paper's rows and the baselines, on shapes
     python tools/benchmark.py STOCK_CONFIG OTHER_CONFIG --seeds 0 1 2   # yours
     python tools/benchmark.py --dry-run                                 # what would be run, and for how long
+    python tools/benchmark.py --list >runs.txt                          # one command a run, for a cluster
+    python tools/benchmark.py --table                                   # only the table of what results there are
     python tools/benchmark.py CONFIG CONFIG --checkpoints A.pth B.pth   # only measure
 
 The first config is the baseline of the differences. Runs with equal seeds have the same schedule, data order and
 initial weights. Finished runs are not repeated; an interrupted one goes on from its last checkpoint; one that fails is
-reported in the table.
+reported in the table, which has every result that lies in the folder.
 """
 
 import argparse
+import contextlib
 import logging
-import platform
+import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
+from typing import Dict, List
 
-import mmcv
-import mmdet
-import mmengine
+# before torch is imported, as in train.py: the plan times a few steps here
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 import torch
 
-import mmdet_nrpn
-from mmdet_nrpn.benchmark import Plan, Run, check, report
+with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, and --list must not
+    from benchmark.check import Check
+    from benchmark.report import report
+    from benchmark.runs import Run
+    from benchmark.timing import time_training
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-focal', 'rpn-rank', 'nrpn-rank')
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r18-w16_fpn_demo_shapes.py' for row in ROWS]
 
@@ -39,80 +48,130 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1], help='default: 0 1')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='default: %(default)s')
-    parser.add_argument(
-        '--only', nargs='+', metavar='NAME', help='only configs whose name starts so, up to the first _'
-    )
+    parser.add_argument('--jobs', type=int, default=1, help='runs side by side, a GPU each where there are some')
     parser.add_argument('--checkpoints', type=Path, nargs='+', help='one a config: measure them, train nothing')
-    parser.add_argument('--rerun', action='store_true', help='repeat finished runs; earlier ones are moved aside')
-    parser.add_argument('--dry-run', action='store_true', help='print the plan and its time, and run nothing')
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument('--dry-run', action='store_true', help='check, print the plan and its time, and run nothing')
+    what.add_argument('--list', action='store_true', help='check, print one command a run, and run nothing')
+    what.add_argument('--table', action='store_true', help='run nothing, make the table')
     args = parser.parse_args()
-    if args.only:
-        args.configs = [config for config in args.configs if config.stem.split('_')[0] in args.only]
-        if not args.configs:
-            parser.error(f'--only {" ".join(args.only)} leaves no config; names are {", ".join(ROWS)}')
     if args.checkpoints and len(args.checkpoints) != len(args.configs):
         parser.error(f'{len(args.checkpoints)} checkpoints for {len(args.configs)} configs; give one a config')
-    missing = [path for path in [*args.configs, *(args.checkpoints or [])] if not path.exists()]
+    missing = [path for path in [*args.configs, *(args.checkpoints or [])] if not path.is_file()]
     if missing:
         parser.error(f'{missing[0]} is not there')
+    if args.jobs < 1:
+        parser.error(f'--jobs {args.jobs} is none; give 1 or more')
+    if args.work_dir.exists() and not args.work_dir.is_dir():
+        parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
     return args
 
 
-def environment() -> dict:
-    commit = subprocess.run(['git', 'describe', '--always', '--dirty'], cwd=ROOT, capture_output=True, text=True)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads'
-    return dict(
-        command=' '.join(['python', *sys.argv]),
-        commit=commit.stdout.strip() or 'unknown',
-        device=device,
-        python=platform.python_version(),
-        **{m.__name__: m.__version__ for m in (torch, mmengine, mmcv, mmdet, mmdet_nrpn)},
-    )
+def check_all(runs: List[Run]) -> None:
+    """Leave with a line for each config that cannot be run as it is."""
+    logging.disable(logging.WARNING)  # of models that are built only to be looked at
+    check = Check()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter('ignore')
+        wrong = [line for line in map(check, {run.name: run for run in runs}.values()) if line]
+    if wrong:
+        sys.exit('\n'.join(wrong))
+
+
+def print_plan(runs: List[Run]) -> None:
+    seconds: Dict[str, float] = {}
+    to_go = [run for run in runs if not run.is_finished()]
+    for run in runs:
+        if run in to_go and run.name not in seconds:
+            seconds[run.name] = 0 if run.checkpoint else time_training(run.cfg, run.seed)
+        print(f'{run.name}, seed {run.seed}: ' + (f'{seconds[run.name] / 60:.1f} min' if run in to_go else 'finished'))
+    print(f'{len(to_go)} runs to go, about {sum(seconds[run.name] for run in to_go) / 60:.0f} min of training')
+
+
+def environment(slot: int, jobs: int) -> dict:
+    """Of one of several runs side by side: its share of the GPUs or of the cores."""
+    if jobs == 1:
+        return dict(os.environ)
+    given = os.environ.get('CUDA_VISIBLE_DEVICES')
+    gpus = given.split(',') if given else [str(number) for number in range(torch.cuda.device_count())]
+    mine = dict(OMP_NUM_THREADS=str(max(1, len(os.sched_getaffinity(0)) // jobs)))
+    return {**mine, **os.environ, **(dict(CUDA_VISIBLE_DEVICES=gpus[slot % len(gpus)]) if gpus else {})}
+
+
+def execute(runs: List[Run], jobs: int) -> int:
+    """Run what is not finished; one that fails does not take the others down.
+
+    Returns:
+        int: How many failed.
+    """
+    waiting, running, failed = list(enumerate(runs, start=1)), {}, 0
+    try:
+        while waiting or running:
+            for slot in set(range(jobs)) - set(running):
+                if waiting:
+                    number, run = waiting.pop(0)
+                    finished = run.is_finished()
+                    print(
+                        f'\n=== run {number} of {len(runs)}: {run.name}, seed {run.seed}, at {time.strftime("%H:%M")}'
+                        + (': finished before' if finished else ''),
+                        flush=True,
+                    )
+                    if not finished:
+                        run.prepare()
+                        # of several at once each has its log
+                        output = None if jobs == 1 else subprocess.DEVNULL
+                        process = subprocess.Popen(run.command(), env=environment(slot, jobs), stdout=output)
+                        running[slot] = (run, process)
+            for slot, (run, process) in list(running.items()):
+                if process.poll() is not None:
+                    del running[slot]
+                    if process.returncode != 0:
+                        failed += 1
+                        print(f'{run.name}, seed {run.seed} failed: {run.last_words()}', file=sys.stderr, flush=True)
+            time.sleep(0.1)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+    return failed
+
+
+def printable(text: str) -> str:
+    """The text for an output that may be ASCII only."""
+    encoding = sys.stdout.encoding or 'ascii'
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace('±', '+-').encode(encoding, 'replace').decode(encoding)
+    return text
 
 
 def main() -> None:
     args = parse_args()
     if args.checkpoints:
-        runs = [Run(config, 0, args.work_dir, ckpt) for config, ckpt in zip(args.configs, args.checkpoints)]
-    else:
+        runs = [Run(config, 0, args.work_dir, path) for config, path in zip(args.configs, args.checkpoints)]
+    else:  # seed by seed, so that after each seed all rows can be compared
         runs = [Run(config, seed, args.work_dir) for seed in args.seeds for config in args.configs]
-    plan = Plan(runs)
     if len({run.folder for run in runs}) < len(runs):
         sys.exit('two configs or checkpoints have the same file name; give them different ones')
-    # so that a scheduler's SIGTERM ends the training, too
+    # so that a scheduler's SIGTERM ends the trainings, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated; the same command goes on from here'))
-    logging.disable(logging.WARNING)  # of models that are built only to be looked at
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        wrong = [line for line in (check(run) for run in runs[: len(args.configs)]) if line]
-    if wrong:
-        sys.exit('\n'.join(wrong))
-
-    if args.dry_run:
-        seconds = plan.estimate()
-        for run in plan.runs:
-            time = f'{seconds[str(run.folder)] / 60:.1f} min' if str(run.folder) in seconds else 'finished'
-            print(f'{run.name}, {run.folder.name}: {time}')
-        print(f'{len(seconds)} runs to go, about {sum(seconds.values()) / 60:.0f} min of training')
-        return
-
-    if args.rerun:  # all at once, so that an interrupted repetition goes on without --rerun
-        for run in plan.runs:
-            if run.is_finished():
-                run.move_aside()
-    failed = False
-    for number, run in enumerate(plan.runs):
-        finished = run.is_finished()
-        print(f'\n=== {plan.progress(number)}{": finished before" if finished else ""}', flush=True)
-        if finished:
-            continue
-        try:
-            run.execute(environment())
-        except Exception as error:  # one run must not take the others down
-            print(f'{type(error).__name__}: {error}', file=sys.stderr)
-            failed = True
-    table = report(runs, args.work_dir, environment())
-    print(f'\n{table}\n\nTables, results and figures: {args.work_dir}/table.md, results.json, recall.png, recall.svg')
+    failed = 0
+    if not args.table:
+        check_all(runs)
+        if args.dry_run:
+            print_plan(runs)
+            return
+        if args.list:
+            for run in runs:
+                if not run.is_finished():
+                    run.prepare()
+                    print(shlex.join(run.command()))
+            return
+        failed = execute(runs, args.jobs)
+    table = report(args.work_dir, [(run.name, run.seed) for run in runs], ' '.join(['python', *sys.argv]))
+    print(
+        printable(f'\n{table}\n\nTables, results and figures: {args.work_dir}/table.md, results.json, recall.png, .svg')
+    )
     sys.exit(1 if failed else 0)
 
 

@@ -1,13 +1,12 @@
 import warnings
 from pathlib import Path
 
+import lab  # noqa: F401 (registers)
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
-
-import mmdet_nrpn.lab  # noqa: F401 (registers)
 
 PAPER = ('nrpn', 'nrpn-overlap')
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))

@@ -25,7 +25,7 @@ ELSEWHERE = {
     'VOC_TRAIN=train VOC_VAL=val OMP': 'tests/tools/test_benchmark.py',
     'VOC_TRAIN=train VOC_VAL=val python tools/train.py': 'tests/test_real.py',
     'FEATURES=': 'tests/tools/test_lab.py',
-    'OMP_NUM_THREADS=1 python tools/analysis_tools/lab.py': 'tests/tools/test_lab.py',
+    'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn_r50': 'tests/packaging/test_mim.py',
     'mim test': 'tests/packaging/test_mim.py',
@@ -34,6 +34,8 @@ ELSEWHERE = {
     'python tools/benchmark.py --': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py rpn_mine.py': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py  ': 'tests/tools/test_benchmark.py',
+    'parallel -j': 'tests/tools/test_benchmark.py',
+    'sbatch --array': 'tests/tools/test_benchmark.py',
 }
 WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
 # file: what is cut in it

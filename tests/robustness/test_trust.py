@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from mmdet_nrpn.utils import is_whole, newest_whole_checkpoint, read_checkpoint
+from mmdet_nrpn.utils import read_checkpoint
 
 LOADERS = ('load', 'load_checkpoint', 'loads', 'Unpickler')
 
@@ -60,18 +60,3 @@ def test_the_converters_execute_nothing(run_tool, tmp_path, tool):
     )
     done = run_tool(tool, tmp_path / 'evil.pth', tmp_path / 'out', TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1)
     assert done.returncode != 0 and not (tmp_path / 'executed').exists()
-
-
-def test_a_checkpoint_cut_short_is_passed_over(tmp_path):
-    for step in (2, 10, 9):
-        torch.save(dict(state_dict=dict(weight=torch.zeros(1000))), tmp_path / f'iter_{step}.pth')
-    torch.save({}, tmp_path / 'best_AR.pth')
-    assert newest_whole_checkpoint(tmp_path) == tmp_path / 'iter_10.pth'
-    cut = tmp_path / 'iter_10.pth'
-    whole = cut.read_bytes()
-    for damaged in (b'', whole[:-100], whole[:2000] + b'\1' * 64 + whole[2064:]):
-        cut.write_bytes(damaged)
-        assert not is_whole(cut)
-        with pytest.warns(UserWarning, match='iter_10.pth was not written to its end'):
-            assert newest_whole_checkpoint(tmp_path) == tmp_path / 'iter_9.pth'
-    assert newest_whole_checkpoint(tmp_path / 'nothing') is None

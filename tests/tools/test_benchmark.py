@@ -1,5 +1,10 @@
+import fcntl
 import json
 import os
+import runpy
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -35,20 +40,31 @@ def command(repo, shapes, tmp_path):
     return make
 
 
-def test_trains_measures_compares_and_does_not_repeat(run_tool, shapes, command, tmp_path):
+def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, command, tmp_path):
     tool, stock, ours, *options = command(3)
     broken, work = tmp_path / 'broken.py', tmp_path / 'work'
     # builds, and fails in its first step: that must not take the others down
     broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(train_cfg=dict(rpn=dict(allowed_border='typo')))\n")
     done = run_tool(tool, stock, broken, ours, *options, SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 1
-    assert 'broken: seeds [0] failed' in done.stdout and 'train.py failed' in done.stderr
+    assert 'broken: seeds [0] missing' in done.stdout
+    # the error and its log are named, and the log has what went to the error stream
+    (failed,) = [line for line in done.stderr.splitlines() if line.startswith('broken, seed 0 failed: ')]
+    assert 'TypeError' in failed and str(work / 'broken' / 'seed0.log') in failed
+    assert 'Traceback (most recent call last)' in (work / 'broken' / 'seed0.log').read_text()
     assert {'table.md', 'table.txt', 'results.json', 'recall.png'} <= {path.name for path in work.iterdir()}
     assert 'nrpn-overlap, difference' in done.stdout
     start = time.monotonic()
     again = run_tool(tool, stock, ours, *options, SHAPES_ROOT=f'{shapes}/')
     assert again.returncode == 0 and again.stdout.count('finished before') == 2 and time.monotonic() - start < 30
-    assert (work / 'table.txt').read_text() in again.stdout
+    assert (work / 'table.txt').read_text(encoding='utf-8') in again.stdout
+
+    printed = subprocess.run(
+        [sys.executable, *map(str, [tool, stock, ours, *options]), '--table'],
+        cwd=repo, env={**os.environ, 'SHAPES_ROOT': f'{shapes}/', 'PYTHONIOENCODING': 'ascii'}, capture_output=True,
+    )  # fmt: skip
+    assert printed.returncode == 0 and b'+- 95%' in printed.stdout, printed.stderr
+    assert '± 95%' in (work / 'table.txt').read_text(encoding='utf-8')
 
     checkpoints = [work / name / 'seed0' / 'iter_3.pth' for name in ('rpn', 'nrpn-overlap')]
     only = run_tool(
@@ -59,43 +75,98 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, shapes, command,
         [row['AR@100'] for row in json.loads((folder / 'results.json').read_text())['rows']]
         for folder in (tmp_path / 'only', work)
     )
-    assert measured == trained
+    assert measured == trained[:2]
 
 
 def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
+    """Killed, a run leaves its training alone; another keeps off until that ends, and then does what is left."""
     tool, _, ours, *options = command(20)
-    args, folder = [tool, ours, *options], tmp_path / 'work' / 'nrpn-overlap' / 'seed0'
-    process = subprocess.Popen(
-        [sys.executable, *map(str, args)],
-        cwd=repo,
-        env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    folder = tmp_path / 'work' / 'nrpn-overlap' / 'seed0'
+    listed = run_tool(tool, ours, *options, '--list', SHAPES_ROOT=f'{shapes}/')
+    assert listed.returncode == 0, listed.stderr
+
+    def start():
+        return subprocess.Popen(
+            shlex.split(listed.stdout), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    process = start()
     deadline = time.monotonic() + 120
     while not (folder / 'last_checkpoint').exists():
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.kill()  # the tool alone; its training must end with it
+        time.sleep(0.02)
+    process.kill()  # alone
     process.wait()
-    log = next(folder.glob('*/*.log'))
-    time.sleep(1)
-    size = log.stat().st_size
-    time.sleep(2)
-    assert log.stat().st_size == size  # or it has come to its end:
+    again = start()
+    _, said = again.communicate(timeout=120)
+    assert again.returncode == 1 and 'is being run by another process' in said
+    os.killpg(process.pid, signal.SIGKILL)  # the training, too
     assert not (folder / 'iter_20.pth').exists() and not (folder / 'result.json').exists()
-    done = run_tool(*args, SHAPES_ROOT=f'{shapes}/')
-    assert done.returncode == 0, done.stderr
-    assert 'resumed epoch' in done.stdout or 'resumed from' in done.stdout.lower()
-    assert (folder / 'result.json').exists()
+    done = start()
+    _, said = done.communicate(timeout=300)
+    assert done.returncode == 0, said
+    assert 'resumed epoch' in folder.with_suffix('.log').read_text() and (folder / 'result.json').exists()
 
     straight = tmp_path / 'straight'
-    done = run_tool('tools/train.py', folder.with_suffix('.py'), '--work-dir', straight, SHAPES_ROOT=f'{shapes}/')
+    done = run_tool('tools/train.py', folder.with_suffix('.py'), '--work-dir', straight)
     assert done.returncode == 0, done.stderr
     ended, straight = (
         torch.load(work / 'iter_20.pth', weights_only=False)['state_dict'] for work in (folder, straight)
     )
     assert all(torch.equal(ended[key], value) for key, value in straight.items())
+
+
+def test_terminated_it_ends_its_training(repo, shapes, command, tmp_path):
+    tool, _, ours, *options = command(500)
+    folder = tmp_path / 'work' / 'nrpn-overlap' / 'seed0'
+    process = subprocess.Popen(
+        [sys.executable, *map(str, [tool, ours, *options])],
+        cwd=repo, env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (folder / 'last_checkpoint').exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    process.wait()
+    with open(folder.with_suffix('.lock')) as lock:  # held for as long as any of its processes lives
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    assert not (folder / 'iter_500.pth').exists()
+
+
+def test_runs_of_a_list_side_by_side_and_the_table_of_what_there_is(run_tool, repo, shapes, command, tmp_path):
+    """As a cluster would run it: a command a run, without git, checkpoints in a folder of their own."""
+    tool, stock, ours, *options = command(2)
+    for config in (stock, ours):
+        with open(config, 'a') as file:
+            file.write(f"default_hooks['checkpoint']['out_dir'] = '{tmp_path}/checkpoints'\n")
+    env = dict(SHAPES_ROOT=f'{shapes}/', PATH='/nowhere')
+    listed = run_tool(tool, stock, ours, *options, '--list', **env)
+    assert listed.returncode == 0, listed.stderr
+    first, second = map(shlex.split, listed.stdout.splitlines())
+    bare = {**os.environ, 'PATH': f'{tmp_path}/bin'}
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / 'tee').symlink_to(shutil.which('tee'))
+    assert subprocess.run(first, cwd=tmp_path, env=bare).returncode == 0
+    assert [*(tmp_path / 'checkpoints' / 'seed0').glob('iter_2.pth')]
+    (result,) = (tmp_path / 'work').glob('*/seed0/result.json')
+    assert json.loads(result.read_text())['environment']['commit'] == 'unknown'
+
+    table = run_tool(tool, stock, ours, *options, '--table', **env)
+    assert table.returncode == 0, table.stderr
+    assert 'rpn ' in table.stdout and 'nrpn-overlap: seeds [0] missing' in table.stdout
+
+    rest = run_tool(tool, stock, ours, *options, '--jobs', 2, SHAPES_ROOT=f'{shapes}/')
+    assert rest.returncode == 0, rest.stderr
+    assert rest.stdout.count('finished before') == 1 and 'nrpn-overlap, difference' in rest.stdout
+    assert second[-1] in str([*(tmp_path / 'work').glob('*/seed0.py')])
 
 
 def test_a_wrong_config_stops_all_before_any_training(run_tool, shapes, command, tmp_path):
@@ -104,12 +175,41 @@ def test_a_wrong_config_stops_all_before_any_training(run_tool, shapes, command,
     broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(rpn_head=dict(type='HardNegativRPNHead'))\n")
     done = run_tool(tool, stock, broken, *options, SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].endswith("did you mean 'HardNegativeRPNHead'?")
+    assert "type='HardNegativRPNHead' is not registered" in done.stderr.strip().splitlines()[-1]
     assert not (tmp_path / 'work').exists()
 
 
 def test_dry_run_tells_the_plan_and_its_time(run_tool, shapes, command, tmp_path):
     done = run_tool(*command(3), '--dry-run', SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 0, done.stderr
-    assert '2 runs to go' in done.stdout and 'rpn, seed0: ' in done.stdout
+    assert '2 runs to go' in done.stdout and 'rpn, seed 0: ' in done.stdout
     assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(
+    'tool, option',
+    [
+        ('tools/benchmark.py', '--work-dir'),
+        ('tools/lab.py', '--work-dir'),
+        ('tools/lab/store_features.py', None),
+        ('tools/analysis_tools/benchmark_step.py', '--out'),
+    ],
+)
+def test_an_output_of_the_other_kind_is_told_at_the_start(run_tool, tmp_path, tool, option):
+    (tmp_path / 'rows.json').write_text('{}')
+    wrong = tmp_path if option == '--out' else tmp_path / 'rows.json'
+    inputs = [tmp_path / 'rows.json'] if 'lab' in tool else []
+    done = run_tool(tool, *inputs, *filter(None, [option]), wrong)
+    assert done.returncode == 2
+    assert f'{wrong} is a fi' in done.stderr or f'{wrong} is a folder' in done.stderr
+
+
+def test_gpus_and_cores_are_shared(repo, monkeypatch):
+    environment = runpy.run_path(str(repo / 'tools' / 'benchmark.py'))['environment']
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    assert [environment(slot, 3)['CUDA_VISIBLE_DEVICES'] for slot in range(3)] == ['4', '7', '4']
+    assert environment(0, 1)['CUDA_VISIBLE_DEVICES'] == '4,7'
+    assert environment(0, 10**6)['OMP_NUM_THREADS'] == '1'
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert environment(0, 2)['OMP_NUM_THREADS'] == '3'

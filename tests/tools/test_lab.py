@@ -33,7 +33,7 @@ def test_rows_of_a_file_are_trained_and_compared(run_tool, repo, tmp_path):
         },
     }
     (tmp_path / 'rows.json').write_text(json.dumps(rows))
-    args = ['tools/analysis_tools/lab.py', tmp_path / 'rows.json', '--seeds', 0, '--work-dir', tmp_path / 'work']
+    args = ['tools/lab.py', tmp_path / 'rows.json', '--seeds', 0, '--work-dir', tmp_path / 'work']
     done = run_tool(*args, FEATURES=f'{tmp_path}/features/')
     assert done.returncode == 0, done.stderr
     table = (tmp_path / 'work' / 'table.md').read_text()
@@ -44,5 +44,5 @@ def test_rows_of_a_file_are_trained_and_compared(run_tool, repo, tmp_path):
 
 def test_a_row_without_its_config_is_named(run_tool, tmp_path):
     (tmp_path / 'rows.json').write_text(json.dumps({'mine': {'config': 'nowhere.py'}}))
-    done = run_tool('tools/analysis_tools/lab.py', tmp_path / 'rows.json', '--work-dir', tmp_path / 'work')
+    done = run_tool('tools/lab.py', tmp_path / 'rows.json', '--work-dir', tmp_path / 'work')
     assert done.returncode == 2 and "row 'mine'" in done.stderr and 'nowhere.py' in done.stderr

@@ -14,8 +14,7 @@ import statistics
 from pathlib import Path
 
 import torch
-
-from mmdet_nrpn.benchmark.steps import TimedModel
+from timed_model import TimedModel
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-rank', 'nrpn')]
@@ -42,6 +41,8 @@ def main() -> None:
     missing = [config for config in args.configs if not config.exists()]
     if missing:
         parser.error(f'{missing[0]} is not there')
+    if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
+        parser.error(f'--out {args.out} is a folder or in none; name a file to write')
     logging.disable(logging.INFO)  # every initialised layer
     measured = compare(args)
     if args.out:

@@ -109,6 +109,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     register_all_modules()
+    sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
     cfg = Config.fromfile(args.config)
     if cfg.get('val_dataloader') is None:
         sys.exit(f'{args.config} has no val_dataloader, which the measuring needs')

@@ -1,4 +1,4 @@
-# Features that tools/analysis_tools/store_features.py kept of VOC 2007. Their folder: $FEATURES or data/lab/voc07/.
+# Features that tools/lab/store_features.py kept of VOC 2007. Their folder: $FEATURES or data/lab/voc07/.
 root = '{{$FEATURES:data/lab/voc07/}}'
 train_dataloader = dict(
     batch_size=8,

@@ -1,6 +1,6 @@
 """Train the rows of a table in the laboratory (docs/lab.md) and compare them as tools/benchmark.py does.
 
-    python tools/analysis_tools/lab.py docs/results/lab/rows.json --seeds 0 1 2 --work-dir work_dirs/lab
+    python tools/lab.py docs/results/lab/rows.json --seeds 0 1 2 --work-dir work_dirs/lab
 
 The JSON file names the rows, the baseline first; each is a config, relative to the file, and what is changed in it:
 
@@ -34,14 +34,18 @@ def main() -> None:
     parser.add_argument('rows', type=Path)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/lab'), help='default: %(default)s')
     args, others = parser.parse_known_args()
-    rows = json.loads(args.rows.read_text())
+    if not args.rows.is_file():
+        parser.error(f'{args.rows} is not there')
+    rows = json.loads(args.rows.read_text(encoding='utf-8'))
     for name, row in rows.items():
         if not (args.rows.parent / row.get('config', '')).is_file():
             parser.error(f"row '{name}' of {args.rows}: config {row.get('config')} is not there")
+    if args.work_dir.exists() and not args.work_dir.is_dir():
+        parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
     folder = args.work_dir / 'configs'
     folder.mkdir(parents=True, exist_ok=True)
     configs = [write_config(name, row, args.rows, folder) for name, row in rows.items()]
-    tool = Path(__file__).parents[1] / 'benchmark.py'
+    tool = Path(__file__).with_name('benchmark.py')
     sys.argv = [os.path.relpath(tool), *configs, '--work-dir', str(args.work_dir), *others]
     runpy.run_path(str(tool), run_name='__main__')
 

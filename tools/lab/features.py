@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 from typing import List, Tuple
 
@@ -10,9 +11,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
-from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 META = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip')
 SAMPLES = 'samples.json'
@@ -32,7 +33,8 @@ def store_features(model: nn.Module, dataset: Dataset, folder: Path, batch_size:
     model.eval()
     levels, samples = [], []
     loader = DataLoader(dataset, batch_size, num_workers=1, collate_fn=pseudo_collate)
-    for batch in track(loader, description=str(folder)):
+    # in a log file, a line now and then
+    for batch in tqdm(loader, str(folder), mininterval=0.1 if sys.stderr.isatty() else 10):
         data = model.data_preprocessor(batch)
         for i, level in enumerate(model.backbone(data['inputs'])):
             if len(levels) <= i:
@@ -64,7 +66,6 @@ class FeatureDataset(Dataset):
 
     Args:
         folders (list[str]): Folders that were written, such as one of the pictures and one of their mirror images.
-        keep_ignored (bool): Hand out ignored objects. False shows what ignoring them is worth. Defaults to True.
 
     Raises:
         FileNotFoundError: If a folder does not hold stored features, or they are not complete.
@@ -72,8 +73,7 @@ class FeatureDataset(Dataset):
 
     metainfo = dict(classes=('object',))
 
-    def __init__(self, folders: List[str], keep_ignored: bool = True) -> None:
-        self.keep_ignored = keep_ignored
+    def __init__(self, folders: List[str]) -> None:
         self.items, self.samples = [], []
         for folder in map(Path, folders):
             if not (folder / SAMPLES).exists():
@@ -88,9 +88,11 @@ class FeatureDataset(Dataset):
 
     def get_data_info(self, idx: int) -> dict:
         """Names and annotations of an image, which :class:`~mmdet_nrpn.ProposalMetric` takes ground truth from."""
-        stored, kinds = self.samples[idx], ('gt', 'ignored')[: 1 + self.keep_ignored]
+        stored = self.samples[idx]
         instances = [
-            dict(bbox=bbox, ignore_flag=int(kind == 'ignored')) for kind in kinds for bbox in stored[kind]['bboxes']
+            dict(bbox=bbox, ignore_flag=int(kind == 'ignored'))
+            for kind in ('gt', 'ignored')
+            for bbox in stored[kind]['bboxes']
         ]
         return dict(img_id=stored['meta']['img_id'], img_path=stored['meta']['img_path'], instances=instances)
 
@@ -99,8 +101,6 @@ class FeatureDataset(Dataset):
         stored = self.samples[idx]
         sample = DetDataSample(metainfo={k: tuple(v) if isinstance(v, list) else v for k, v in stored['meta'].items()})
         sample.gt_instances, sample.ignored_instances = _instances(stored['gt']), _instances(stored['ignored'])
-        if not self.keep_ignored:
-            sample.ignored_instances = sample.ignored_instances[:0]
         return dict(inputs=[torch.from_numpy(np.array(level[i])) for level in levels], data_samples=sample)
 
 

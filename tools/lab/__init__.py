@@ -1,6 +1,6 @@
 """The laboratory: RPNs that are trained on stored features of a frozen backbone, in about a minute on a CPU.
 
-Not imported by ``import mmdet_nrpn``: ``custom_imports = dict(imports=['mmdet_nrpn', 'mmdet_nrpn.lab'], ...)``.
+Its configs name it in ``custom_imports``, and are run by the tools in this folder's parent, which find it there.
 """
 
 from .features import FeatureDataset, FlushDenormals, StoredBackbone, store_features

@@ -1,14 +1,16 @@
+import io
 import json
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from ..visualization.recall_curves import plot_recall
-from .runs import Run
+from .recall_curves import plot_recall
+from .runs import results_in
 
 # metric, column, whether more is better; in percent
 COLUMNS = (
@@ -45,19 +47,24 @@ def paired_difference(values: List[float], baseline: List[float]) -> Tuple[float
     return float(differences.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * error)
 
 
-def summarise(runs: List[Run]) -> List[dict]:
-    """A row a config in the order of the runs, the first being the baseline; only seeds that both have are paired."""
-    results: Dict[str, Dict[int, dict]] = {}
-    for run in runs:
-        results.setdefault(run.name, {})
-        if run.is_finished():
-            results[run.name][run.seed] = run.result()
-    baseline = results[runs[0].name]
+def summarise(results: List[dict], asked: List[Tuple[str, int]]) -> List[dict]:
+    """A row for each name; those that were asked for first, of which the first is the baseline.
+
+    Args:
+        results (list[dict]): Of finished runs, each with ``name``, ``seed`` and ``metrics``.
+        asked (list[tuple]): Name and seed of the runs that the table is to have.
+
+    Returns:
+        list[dict]: Means and spreads by metric; only seeds that a row and the baseline have are paired.
+    """
+    by_name: Dict[str, Dict[int, dict]] = {name: {} for name, _ in asked}
+    for result in results:
+        by_name.setdefault(result['name'], {})[result['seed']] = result
+    baseline = next(iter(by_name.values()))
     rows = []
-    for name, by_seed in results.items():
-        row = dict(
-            name=name, seeds=sorted(by_seed), failed=sorted({r.seed for r in runs if r.name == name} - set(by_seed))
-        )
+    for name, by_seed in by_name.items():
+        missing = sorted({seed for other, seed in asked if other == name} - set(by_seed))
+        row = dict(name=name, seeds=sorted(by_seed), missing=missing)
         paired = [seed for seed in row['seeds'] if seed in baseline]
         for key in _measured(by_seed):
             row[key] = mean_and_spread([by_seed[seed]['metrics'][key] for seed in row['seeds']])
@@ -66,8 +73,8 @@ def summarise(runs: List[Run]) -> List[dict]:
                     [by_seed[seed]['metrics'][key] for seed in paired],
                     [baseline[seed]['metrics'][key] for seed in paired],
                 )
-        for key in ('step_seconds', 'peak_memory_mib'):
-            if all(key in result for result in by_seed.values()) and by_seed:
+        for key, _ in COSTS:
+            if by_seed and all(key in result for result in by_seed.values()):
                 row[key] = mean_and_spread([result[key] for result in by_seed.values()])
         rows.append(row)
     return rows
@@ -101,8 +108,8 @@ def cells(rows: List[dict]) -> Tuple[List[str], List[List[str]]]:
         if row['seeds']:
             costs = [f'{row[key][0]:.{digits}f}' if key in row else '-' for key, digits in COSTS]
             body.append([label, *(_percent(row.get(key)) for key, _ in COLUMNS), *costs])
-        if row['failed']:
-            body.append([f'{label}: seeds {row["failed"]} failed', *['-'] * (len(header) - 1)])
+        if row['missing']:
+            body.append([f'{label}: seeds {row["missing"]} missing', *['-'] * (len(header) - 1)])
     for row in rows[1:]:
         if any(f'difference {key}' in row for key, _ in COLUMNS):
             differences = [_percent(row.get(f'difference {key}'), signed=True) for key, _ in COLUMNS]
@@ -110,22 +117,22 @@ def cells(rows: List[dict]) -> Tuple[List[str], List[List[str]]]:
     return header, body
 
 
-def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
-    """Write the tables, the results and the figure of a set of runs.
+def report(work_dir: Path, asked: List[Tuple[str, int]], command: str) -> str:
+    """Write the tables and the figure of the results in a benchmark's folder.
 
     Args:
-        runs (list[Run]): In the order of the table; those of the first name are the baseline. Runs without a
-            result are reported as failed.
-        work_dir (Path): Where ``table.md``, ``table.txt``, ``results.json`` and ``recall.png``, ``.svg`` go.
-        environment (dict): What the runs were made with; written beside the results.
+        work_dir (Path): Where the results lie, and ``table.md``, ``table.txt``, ``results.json`` and ``recall.png`` go.
+        asked (list[tuple]): Name and seed of the runs that the table is to have, the baseline first. Others that lie in
+            the folder follow.
+        command (str): What was called; written beside the results.
 
     Returns:
         str: The table for a terminal.
     """
-    rows = summarise(runs)
-    finished = [run for run in runs if run.is_finished()]
+    results = results_in(work_dir)
+    rows = summarise(results, asked)
     header, body = cells(rows)
-    seeds = sorted({run.seed for run in runs})
+    seeds = sorted({seed for _, seed in asked} | {result['seed'] for result in results})
     note = (
         f'{len(seeds)} seed(s) {seeds}: mean ± standard deviation; differences seed by seed from the first row, '
         f'± {CONFIDENCE:.0%} confidence interval'
@@ -134,26 +141,34 @@ def report(runs: List[Run], work_dir: Path, environment: dict) -> str:
     )
     lines = [header, ['---', *['---:'] * (len(header) - 1)], *body]
     markdown = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-    commits = {str(run.result()['environment'].get('commit')) for run in finished}
-    environment = dict(environment, commit=', '.join(sorted(commits)))  # of the runs, not of this table
+    environment = dict(command=command, **_environment(results))
     about = '\n'.join(f'- {key}: `{value}`' for key, value in environment.items())
-    (work_dir / 'table.md').write_text(f'{markdown}\n\n{note}\n\n{about}\n')
-    content = dict(environment=environment, rows=rows, runs=[run.result() for run in finished])
-    (work_dir / 'results.json').write_text(json.dumps(content, indent=1))
-    curves = {}
-    for run in finished:
-        curves.setdefault(run.name, []).append(run.proposals())
+    (work_dir / 'table.md').write_text(f'{markdown}\n\n{note}\n\n{about}\n', encoding='utf-8')
+    curves: Dict[str, List[dict]] = {row['name']: [] for row in rows if row['seeds']}
+    for result in results:
+        curves[result['name']].append(result.pop('curves'))
     plot_recall(curves, work_dir / 'recall.png')
+    content = dict(environment=environment, rows=rows, runs=results)
+    (work_dir / 'results.json').write_text(json.dumps(content, indent=1), encoding='utf-8')
     text = _render(header, body) + note
-    (work_dir / 'table.txt').write_text(text + '\n')
+    (work_dir / 'table.txt').write_text(text + '\n', encoding='utf-8')
     return text
 
 
+def _environment(results: List[dict]) -> dict:
+    """What the runs were made with; where it differs, all of it."""
+    keys = {key: None for result in results for key in result['environment']}
+    return {
+        key: ', '.join(sorted({str(result['environment'].get(key)) for result in results}))
+        for key in keys
+        if key != 'command'
+    }
+
+
 def _render(header: List[str], body: List[List[str]]) -> str:
-    table = Table(*header)
+    table = Table(*header, box=box.ASCII)
     for row in body:
         table.add_row(*row)
-    console = Console(width=160)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
+    console = Console(width=160, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from lab import FeatureDataset, StoredBackbone, store_features
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.lab import FeatureDataset, StoredBackbone, store_features
 
 CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 
@@ -55,16 +55,16 @@ def test_several_folders_are_one_after_the_other(stored):
     assert torch.equal(both[1]['inputs'][0], both[5]['inputs'][0])
 
 
-def test_ignored_objects_can_be_left_out(stored):
+def test_the_metric_takes_stored_ground_truth_with_its_ignored_objects(stored):
     *_, folder = stored
     samples = json.loads((folder / 'samples.json').read_text())
     samples[0]['ignored'] = dict(bboxes=[[0, 0, 9, 9]], labels=[0])
     (folder / 'samples.json').write_text(json.dumps(samples))
-    for keep, number in ((True, 1), (False, 0)):
-        features = FeatureDataset([folder], keep_ignored=keep)
-        ignored = features[0]['data_samples'].ignored_instances
-        assert len(GroundTruth(features)(features[0]['data_samples'].to_dict())[1]) == number
-        assert len(ignored.bboxes) == len(ignored.labels) == number
+    features = DATASETS.build(dict(type='FeatureDataset', folders=[str(folder)]))
+    sample = features[0]['data_samples'].to_dict()
+    bboxes, ignored_bboxes = GroundTruth(features)(sample)
+    assert len(bboxes) == len(sample['gt_instances']['bboxes'])
+    assert ignored_bboxes.tolist() == sample['ignored_instances']['bboxes'].tolist() == [[0, 0, 9, 9]]
 
 
 def test_features_that_are_not_complete_are_refused(stored):

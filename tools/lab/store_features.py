@@ -1,6 +1,6 @@
 """Keep the features of a config's frozen backbone, for RPNs that train on them in a minute (docs/lab.md).
 
-    python tools/analysis_tools/store_features.py configs/nrpn/rpn_efficientnet-lite0_fpn_320px_voc07.py data/lab
+    python tools/lab/store_features.py configs/nrpn/rpn_efficientnet-lite0_fpn_320px_voc07.py data/lab
 
 Writes OUT/train, OUT/train-flipped and OUT/val in half precision, 0.3 MB a picture with EfficientNet-Lite0. What is
 there already is not made again; what was made of other pictures or with another backbone is refused.
@@ -9,12 +9,12 @@ there already is not made again; what was made of other pictures or with another
 import argparse
 from pathlib import Path
 
+from features import SAMPLES, store_features
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmdet_nrpn  # noqa: F401 (registers)
-from mmdet_nrpn.lab.features import SAMPLES, store_features
 
 
 def with_flip(pipeline: list, prob: float) -> list:
@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument('config', type=Path)
     parser.add_argument('out', type=Path)
     args = parser.parse_args()
+    if args.out.exists() and not args.out.is_dir():
+        parser.error(f'{args.out} is a file; name a folder')
     cfg = Config.fromfile(args.config)
     cfg.model.data_preprocessor.pad_size_divisor = max(cfg.train_pipeline[2].scale)
     init_default_scope('mmdet')

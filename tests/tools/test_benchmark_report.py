@@ -2,27 +2,26 @@ import json
 
 import numpy as np
 import pytest
+from benchmark.report import paired_difference, report, summarise
+from benchmark.runs import Run, results_in
 from scipy import stats
 
-from mmdet_nrpn.benchmark import Run, report
-from mmdet_nrpn.benchmark.report import paired_difference, summarise
-
 KEYS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
+STOCK, OURS = 'rpn_r18-w16_fpn_demo_shapes', 'nrpn_r18-w16_fpn_demo_shapes'
 
 
 @pytest.fixture
-def finished(repo, tmp_path):
-    """Runs of two configs over seeds with made-up results; a missing value is a failed run."""
+def finished(tmp_path):
+    """Results of two configs over seeds in a folder; a missing value is a run without a result.
 
-    def make(table):
-        runs = []
+    Returns the name and seed of each run, the baseline's first.
+    """
+
+    def make(table, **more):
         for name, values in table.items():
             for seed, value in enumerate(values):
-                run = Run(repo / 'configs' / 'nrpn' / f'{name}.py', seed, tmp_path)
-                runs.append(run)
                 if value is None:
                     continue
-                run.prepare()
                 metrics = {key: value for key in KEYS}
                 curves = dict(
                     metrics=metrics,
@@ -31,17 +30,16 @@ def finished(repo, tmp_path):
                     recall=np.full((2, 4, 3), value).tolist(),
                     false_share=[value] * 3,
                 )
-                (run.folder / 'proposals.json').write_text(json.dumps(curves))
+                folder = tmp_path / name / f'seed{seed}'
+                folder.mkdir(parents=True)
+                (folder / 'proposals.json').write_text(json.dumps(curves))
                 result = dict(
                     metrics=metrics, step_seconds=0.5, peak_memory_mib=100, seed=seed, environment=dict(commit='abc')
                 )
-                run.result_file.write_text(json.dumps(result))
-        return runs
+                (folder / 'result.json').write_text(json.dumps({**result, **more}))
+        return [(name, seed) for name, values in table.items() for seed in range(len(values))]
 
     return make
-
-
-STOCK, OURS = 'rpn_r18-w16_fpn_demo_shapes', 'nrpn_r18-w16_fpn_demo_shapes'
 
 
 def test_paired_difference_is_the_paired_t_test():
@@ -51,45 +49,55 @@ def test_paired_difference_is_the_paired_t_test():
     assert (mean - half, mean + half) == pytest.approx((interval.low, interval.high))
 
 
-def test_rows_are_means_over_seeds_and_differences_are_paired(finished):
-    stock, ours = summarise(finished({STOCK: [0.2, 0.4], OURS: [0.3, 0.6]}))
+def test_rows_are_means_over_seeds_and_differences_are_paired(finished, tmp_path):
+    asked = finished({STOCK: [0.2, 0.4], OURS: [0.3, 0.6]})
+    stock, ours = summarise(results_in(tmp_path), asked)
     assert stock['AR@100'] == pytest.approx((0.3, 0.2 / np.sqrt(2)))
     assert ours['difference AR@100'][0] == pytest.approx(0.15)
     assert stock['difference AR@100'] == pytest.approx((0, 0))
 
 
-def test_a_failed_run_is_reported_and_its_seed_is_not_paired(finished, tmp_path):
-    runs = finished({STOCK: [0.2, None, 0.4], OURS: [0.3, 0.9, 0.6]})
-    stock, ours = summarise(runs)
-    assert stock['failed'] == [1] and ours['failed'] == []
+def test_a_run_without_a_result_is_reported_and_its_seed_is_not_paired(finished, tmp_path):
+    asked = finished({STOCK: [0.2, None, 0.4], OURS: [0.3, 0.9, 0.6]})
+    stock, ours = summarise(results_in(tmp_path), asked)
+    assert stock['missing'] == [1] and ours['missing'] == []
     assert ours['difference AR@100'][0] == pytest.approx(0.15)
-    assert 'seeds [1] failed' in report(runs, tmp_path, {})
+    report(tmp_path, asked, 'python tools/benchmark.py')
+    assert '| rpn: seeds [1] missing |' in (tmp_path / 'table.md').read_text(encoding='utf-8')
+
+
+def test_every_result_in_the_folder_is_in_the_table(finished, tmp_path):
+    finished({OURS: [0.3, 0.6], STOCK: [0.2, 0.4], 'nrpn-half_x': [0.5]})
+    (tmp_path / OURS / 'seed1').rename(tmp_path / OURS / 'seed1.old1')  # of another config
+    report(tmp_path, [(STOCK, 0)], 'python tools/benchmark.py')
+    rows = json.loads((tmp_path / 'results.json').read_text())['rows']
+    assert [(row['name'], row['seeds']) for row in rows] == [(STOCK, [0, 1]), ('nrpn-half_x', [0]), (OURS, [0])]
+    assert rows[2]['difference AR@100'][0] == pytest.approx(0.1)
 
 
 def test_everything_is_written(finished, tmp_path):
-    text = report(finished({STOCK: [0.2], OURS: [0.3]}), tmp_path, dict(commit='abc'))
+    text = report(tmp_path, finished({STOCK: [0.2], OURS: [0.3]}), 'python tools/benchmark.py')
     assert '+10.0' in text and 'none from one seed' in text
-    assert '| rpn | 20.0 |' in (tmp_path / 'table.md').read_text()
-    assert '- commit: `abc`' in (tmp_path / 'table.md').read_text()
-    assert json.loads((tmp_path / 'results.json').read_text())['environment'] == dict(commit='abc')
+    table = (tmp_path / 'table.md').read_text(encoding='utf-8')
+    assert '| rpn | 20.0 |' in table and '- commit: `abc`' in table and '- command: `python tools/' in table
+    assert json.loads((tmp_path / 'results.json').read_text())['environment']['commit'] == 'abc'
     assert (tmp_path / 'recall.png').read_bytes().startswith(b'\x89PNG')
 
 
 def test_results_of_several_commits_say_so(finished, tmp_path):
-    runs = finished({STOCK: [0.2], OURS: [0.3]})
-    result = runs[1].result()
-    runs[1].result_file.write_text(json.dumps({**result, 'environment': dict(commit='def')}))
-    report(runs, tmp_path, dict(commit='now'))
-    assert '`abc, def`' in (tmp_path / 'table.md').read_text()
+    asked = finished({STOCK: [0.2]}) + finished({OURS: [0.3]}, environment=dict(commit='def'))
+    report(tmp_path, asked, '')
+    assert '`abc, def`' in (tmp_path / 'table.md').read_text(encoding='utf-8')
 
 
 def test_a_size_without_objects_is_a_dash(finished, tmp_path):
-    runs = finished({STOCK: [0.2], OURS: [0.3]})
-    for run in runs:
-        result = run.result()
-        result['metrics']['AR_s@100'] = -1.0
-        run.result_file.write_text(json.dumps(result))
-    assert '-100' not in report(runs, tmp_path, {})
+    metrics = {**{key: 0.3 for key in KEYS}, 'AR_s@100': -1.0}
+    assert '-100' not in report(tmp_path, finished({STOCK: [0.2], OURS: [0.3]}, metrics=metrics), '')
+
+
+def finish(run):
+    run.folder.mkdir(exist_ok=True)
+    (run.folder / 'result.json').write_text('{}')
 
 
 def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
@@ -97,7 +105,7 @@ def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
     run = Run(config, 0, tmp_path)
     assert not run.is_finished()
     run.prepare()
-    run.result_file.write_text('{}')
+    finish(run)
     assert Run(config, 0, tmp_path).is_finished()
     monkeypatch.setenv('SHAPES_ROOT', 'other/')
     changed = Run(config, 0, tmp_path)
@@ -111,7 +119,7 @@ def test_another_checkpoint_of_the_same_name_is_another_run(repo, tmp_path):
     path.write_bytes(b'one')
     run = Run(config, 0, tmp_path, path)
     run.prepare()
-    run.result_file.write_text('{}')
+    finish(run)
     assert Run(config, 0, tmp_path, path).is_finished()
     path.write_bytes(b'another')
     assert not Run(config, 0, tmp_path, path).is_finished()
