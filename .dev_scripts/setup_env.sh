@@ -60,7 +60,7 @@ fi
 pip install --no-deps "$wheels"/$mmcv_wheel
 
 step "the rest of the stack, and this package"
-pip install --no-deps -r requirements/$stack.txt
+pip install --no-deps -r requirements/$stack.txt -r requirements/dev.txt
 pip install --no-deps --no-build-isolation -e .
 
 step "check"

@@ -30,7 +30,8 @@ def store_features(model: nn.Module, dataset: Dataset, folder: Path, batch_size:
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
-    levels, samples = [], []
+    levels: list = []
+    samples: List[dict] = []
     loader = DataLoader(dataset, batch_size, num_workers=1, collate_fn=pseudo_collate)
     for batch in track(loader, description=str(folder)):
         data = model.data_preprocessor(batch)

@@ -68,7 +68,7 @@ def look(
     outs = in_float32(outs)
     proposals = head.predict_by_feat(*outs, batch_img_metas=metas, rescale=rescale)
     if nrpn_outs is None:
-        none = InstanceData(bboxes=outs[0][0].new_zeros(0, 4), scores=outs[0][0].new_zeros(0))
+        none = proposals[0][:0]
         regions = [none] * len(proposals)
     else:
         regions = head.predict_nrpn_by_feat(in_float32(nrpn_outs), outs[1], metas, rescale)

@@ -74,7 +74,7 @@ def entry(name: str, image: np.ndarray, width: int, height: int, looks: Sequence
         name=name,
         width=width,
         height=height,
-        image='data:image/jpeg;base64,' + base64.b64encode(jpeg).decode(),
+        image='data:image/jpeg;base64,' + base64.b64encode(jpeg.tobytes()).decode(),
         objects=_rounded(looks[0].objects),
         ignored=_rounded(looks[0].ignored),
         sides=[_side(*side) for side in zip(looks, others, has_nrpn)],

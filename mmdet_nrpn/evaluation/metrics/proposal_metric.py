@@ -135,13 +135,14 @@ class ProposalMetric(BaseMetric):
         metrics.update({f'ABO@{num}': float(best_iou[column]) for num, column in columns.items()})
         metrics.update({f'FP@{num}': float(false_share[column]) for num, column in columns.items()})
         if self.out_file is not None:
-            self._write(metrics, recall, false_share, total['objects'])
+            self._write(Path(self.out_file), metrics, recall, false_share, total['objects'])
         MMLogger.get_current_instance().info('\n' + self._table(metrics))
         return metrics
 
-    def _write(self, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray) -> None:
+    def _write(
+        self, path: Path, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray
+    ) -> None:
         """Write metrics and curves; ``recall`` is indexed by IoU threshold, area and budget."""
-        path = Path(self.out_file)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = dict(
             metrics=metrics,
