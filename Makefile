@@ -1,5 +1,7 @@
 # make demo: set up, train a stock RPN and one that an nRPN teaches, and compare them
+# make check: set up, lint, check types, run the tests that train nothing
 # make test: set up, lint and test
+# make docs: set up, build the documentation's site
 # make:      what there is
 SHELL := /bin/bash
 # onedl, or openmmlab: OpenMMLab's own packages, in an environment of their own
@@ -18,16 +20,18 @@ ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif
 
-.PHONY: help setup demo test
+.PHONY: help setup demo lint check test docs
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
 	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-rank side by side, compare'
-	@echo 'make test    set up, lint, run all tests'
-	@echo '             STACK=openmmlab does either with mmdet 3.3, mmcv 2.1 and mmengine 0.10.7, in .venv-openmmlab'
+	@echo 'make check   set up, lint, check types, run the tests that train nothing'
+	@echo 'make test    set up, lint, check types, run all tests'
+	@echo 'make docs    set up, build the documentation in site/; a broken link fails'
+	@echo '             STACK=openmmlab does each with mmdet 3.3, mmcv 2.1 and mmengine 0.10.7, in .venv-openmmlab'
 
 setup: $(READY)
 
-$(READY): requirements/common.txt requirements/$(STACK).txt .dev_scripts/setup_env.sh setup.cfg setup.py
+$(READY): requirements/common.txt requirements/dev.txt requirements/$(STACK).txt .dev_scripts/setup_env.sh setup.cfg setup.py
 	PYTHON=$(PYTHON) .dev_scripts/setup_env.sh $(VENV) $(STACK)
 	@touch $@
 
@@ -43,7 +47,16 @@ demo: $(READY)
 	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
 	@echo 'nRPN folded into the RPN (the dial): $(DEMO)/fold.png'
 
-test: $(READY)
+lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+check: lint
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow and not real'
+
+test: lint
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -1,15 +1,20 @@
-"""Write configs/nrpn/metafile.yml from the results in docs/results: only configs that were run have a row.
+"""Write configs/nrpn/metafile.yml from docs/results: only configs that were run as they are today have a row.
 
 python .dev_scripts/make_metafile.py
 """
 
-import json
+import csv
 import statistics
+import sys
 from pathlib import Path
 
 import yaml
+from mmengine.config import Config
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / 'tools' / 'benchmark'))
+from config_hash import config_hash  # noqa: E402
+
 METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
 # folder of results: what a run was trained and measured on
 RESULTS = {
@@ -34,21 +39,24 @@ COLLECTION = {
 }
 
 
-def config_of(run: dict, folder: Path) -> str:
-    """The config in configs/nrpn that a run had: the laboratory trains copies, whose list lies beside the results."""
-    path = Path(run['config'])
-    if path.parts[0] == 'configs':
-        return str(path)
-    row = json.loads(folder.with_suffix('.json').read_text())[path.stem]
-    return str((folder.parent / row['config']).resolve().relative_to(ROOT)) if list(row) == ['config'] else None
+def read_runs(table: Path) -> list:
+    """The runs of a table, a dict each; the lines before them that begin with # are the environment, read as ``device``
+    and so on."""
+    lines = (table / 'runs.csv').read_text().splitlines()
+    environment = dict(line[2:].split(': ', 1) for line in lines if line.startswith('# '))
+    return [{**environment, **run} for run in csv.DictReader(line for line in lines if not line.startswith('#'))]
 
 
-def models(folder: Path, train: str, test: str) -> list:
-    results = json.loads((folder / 'results.json').read_text())
+def models(table: Path, train: str, test: str, configs: Path) -> list:
+    """A row a config: those that were run as ``configs/nrpn`` has them today, which their hash tells."""
     runs = {}
-    for run in results['runs']:
-        runs.setdefault(config_of(run, folder), []).append(run)
-    runs.pop(None, None)
+    for run in read_runs(table):
+        runs.setdefault((run['config'], run['config_hash']), []).append(run)
+    of_today = {}
+    for (config, run_hash), of_config in runs.items():
+        file = configs / Path(config).name
+        if file.exists() and run_hash == config_hash(Config.fromfile(file)):
+            of_today[config] = of_config
     return [
         {
             'Name': Path(config).stem,
@@ -56,26 +64,25 @@ def models(folder: Path, train: str, test: str) -> list:
             'Config': config,
             'Metadata': {
                 'Training Data': train,
-                'Training Resources': results['environment']['device'],
+                'Training Resources': of_config[0]['device'],
                 'Seeds': len(of_config),
-                'Commit': results['environment']['commit'],
+                'Commit': of_config[0]['commit'],
             },
             'Results': [
                 {
                     'Task': 'Region Proposal',
                     'Dataset': test,
-                    'Metrics': {
-                        m: round(100 * statistics.mean(r['metrics'][m] for r in of_config), 1) for m in METRICS
-                    },
+                    'Metrics': {m: round(100 * statistics.mean(float(r[m]) for r in of_config), 1) for m in METRICS},
                 }
             ],
         }
-        for config, of_config in runs.items()
+        for config, of_config in of_today.items()
     ]
 
 
-def metafile() -> str:
-    rows = [row for name, data in RESULTS.items() for row in models(ROOT / 'docs' / 'results' / name, **data)]
+def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
+    results = ROOT / 'docs' / 'results'
+    rows = [row for name, data in RESULTS.items() for row in models(results / name, configs=configs, **data)]
     head = '# Written by .dev_scripts/make_metafile.py from docs/results; percent, means over seeds.\n'
     return head + yaml.safe_dump({'Collections': [COLLECTION], 'Models': rows}, sort_keys=False, width=120)
 

@@ -16,8 +16,8 @@ mmcv_wheel=$(sed 's/-/_/; s/==/-/' <<<"$mmcv")-*.whl
 step() { printf '\n== %s\n' "$*"; }
 
 step "virtual environment $env"
-"${PYTHON:-python3}" -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else
-    f"this set-up needs Python 3.11 or later, got {v.major}.{v.minor}; name another with make PYTHON=...")'
+"${PYTHON:-python3}" -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else
+    f"this set-up needs Python 3.11 to 3.13, got {v.major}.{v.minor}; name another with make PYTHON=...")'
 "${PYTHON:-python3}" -m venv "$env"
 . "$env/bin/activate"
 pip() { python -m pip --disable-pip-version-check "$@"; }
@@ -60,7 +60,7 @@ fi
 pip install --no-deps "$wheels"/$mmcv_wheel
 
 step "the rest of the stack, and this package"
-pip install --no-deps -r requirements/$stack.txt
+pip install --no-deps -r requirements/$stack.txt -r requirements/dev.txt
 pip install --no-deps --no-build-isolation -e .
 
 step "check"

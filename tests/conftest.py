@@ -20,9 +20,6 @@ from small_head import HEAD
 import mmdet_nrpn  # noqa: F401 (registers)
 
 REPO = Path(__file__).parents[1]
-UNFORMATTED = REPO / 'tests' / 'helpers' / 'unformatted'
-# the processes that tests start have it from here, the tests themselves from setup.cfg
-os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(UNFORMATTED), os.environ.get('PYTHONPATH')]))
 register_all_modules(init_default_scope=True)
 settings.register_profile('repeatable', derandomize=True, deadline=None)
 settings.load_profile('repeatable')

@@ -27,6 +27,7 @@ def synthetic_batch(stored):
     return batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_builds_trains_a_step_and_predicts(path):
     torch.manual_seed(0)

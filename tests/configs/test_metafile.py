@@ -1,6 +1,22 @@
+import re
 import runpy
+import shutil
+from pathlib import Path
 
 import pytest
+import yaml
+
+REPO = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def make_metafile():
+    return runpy.run_path(str(REPO / '.dev_scripts' / 'make_metafile.py'))['metafile']
+
+
+@pytest.fixture(scope='module')
+def today(make_metafile):
+    return make_metafile()
 
 
 @pytest.fixture
@@ -9,14 +25,42 @@ def zoo(repo):
     return load(str(repo / 'model-index.yml'))
 
 
-def test_is_what_was_measured(repo):
-    made = runpy.run_path(str(repo / '.dev_scripts' / 'make_metafile.py'))['metafile']()
-    assert (repo / 'configs' / 'nrpn' / 'metafile.yml').read_text() == made, 'run .dev_scripts/make_metafile.py'
+def test_has_the_results_of_todays_configs(repo, today):
+    assert (repo / 'configs' / 'nrpn' / 'metafile.yml').read_text() == today, 'run .dev_scripts/make_metafile.py'
+
+
+def names(metafile):
+    return {model['Name'] for model in yaml.safe_load(metafile)['Models']}
+
+
+def test_a_changed_config_loses_its_row(repo, tmp_path, make_metafile, today):
+    """Whichever config of the metafile changes: a result of the config before is none of the config after."""
+    configs = tmp_path / 'configs' / 'nrpn'
+    shutil.copytree(repo / 'configs' / 'nrpn', configs)
+    before = names(today)
+    changed = set()
+    for path in configs.glob('*.py'):
+        if path.stem in before and 'HardNegativeRPNHead' in path.read_text():
+            sampler = "\nmodel['train_cfg']['rpn']['sampler'].update(hard_fraction=0.9)\n"
+            path.write_text(path.read_text() + sampler)
+            changed.add(path.stem)
+    after = names(make_metafile(configs))
+    assert changed and not changed & after
+    assert {name for name in before if name.startswith(('rpn_', 'rpn-focal_'))} <= after  # these have no such sampler
+    for path in (configs / '_base_' / 'schedules').glob('*.py'):
+        path.write_text(re.sub(r'lr=[\d.]+', 'lr=0.5', path.read_text()))
+    assert not names(make_metafile(configs))
+
+
+def test_paths_of_data_and_weights_change_nothing(make_metafile, today, monkeypatch):
+    for name in ('VOC_ROOT', 'SHAPES_ROOT', 'FEATURES', 'LITE0', 'R50_CAFFE'):
+        monkeypatch.setenv(name, 'elsewhere/')
+    assert make_metafile() == today
 
 
 def test_others_can_read_it(zoo, repo):
     assert [collection.name for collection in zoo.collections] == ['nRPN']
-    assert len(zoo.models) >= 4
+    assert zoo.models
     for model in zoo.models:
         assert (repo / model.config).exists()
         (result,) = model.results

@@ -105,7 +105,7 @@ def walk(repo, tmp_path, mmdet_package):
         script = '\n'.join(['set -ex', *lines])
         for old, new in {**CHANGED, 'onedl-mmdetection': mmdet_package}.items():
             script = script.replace(old, new)
-        env = {**os.environ, 'PYTHONPATH': f'{copy}:{os.environ["PYTHONPATH"]}', 'TORCH_HOME': str(tmp_path / 'torch')}
+        env = {**os.environ, 'PYTHONPATH': str(copy), 'TORCH_HOME': str(tmp_path / 'torch')}
         env.pop('SHAPES_ROOT', None)
         done = subprocess.run(['bash', '-c', script], cwd=copy, env=env, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

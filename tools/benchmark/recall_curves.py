@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 # told apart in grey, too
 STYLES = list(zip(('-', '--', '-.', ':') * 2, 'osv^DPX*', ('', '//', '..', 'xx', '\\\\', '++', 'oo', '--')))
-LAYOUT = [['recall@0.5', 'recall@0.7', 'false', 'legend'], ['iou@100', 'iou@300', 'iou@1000', 'sizes']]
+LAYOUT: list = [['recall@0.5', 'recall@0.7', 'false', 'legend'], ['iou@100', 'iou@300', 'iou@1000', 'sizes']]
 SIZES = ('small', 'medium', 'large')
 BAR_BUDGET = 100
 

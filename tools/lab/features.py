@@ -31,7 +31,8 @@ def store_features(model: nn.Module, dataset: Dataset, folder: Path, batch_size:
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
-    levels, samples = [], []
+    levels: list = []
+    samples: List[dict] = []
     loader = DataLoader(dataset, batch_size, num_workers=1, collate_fn=pseudo_collate)
     # in a log file, a line now and then
     for batch in tqdm(loader, str(folder), mininterval=0.1 if sys.stderr.isatty() else 10):

@@ -1,5 +1,5 @@
 from functools import partial
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class HardNegativeVisualizationHook(Hook):
             if value < 1:
                 raise ValueError(f'HardNegativeVisualizationHook: {name} must be >= 1, got {name}={value}')
         self.interval, self.num_pictures, self.num_boxes = interval, num_pictures, num_boxes
-        self.outputs: Dict[str, tuple] = {}
+        self.outputs: Dict[str, Any] = {}
         self.handles: list = []
         self.last_hard: Dict[str, Tensor] = {}
 
@@ -110,7 +110,8 @@ class HardNegativeVisualizationHook(Hook):
 
     def _images(self) -> List[np.ndarray]:
         """The first images as the network saw them, RGB; none where it sees something else, as in the laboratory."""
-        inputs, images = self.outputs['data']['inputs'], []
+        images: List[np.ndarray] = []
+        inputs = self.outputs['data']['inputs']
         if not isinstance(inputs, Tensor) or inputs.shape[1] != 3:
             return images
         mean, std = (getattr(self.preprocessor, name, default) for name, default in (('mean', 0), ('std', 1)))

@@ -176,13 +176,14 @@ class ProposalMetric(BaseMetric):
                 'metainfo.classes of the data set'
             )
         if self.out_file is not None:
-            self._write(metrics, recall, false_share, total['objects'])
+            self._write(Path(self.out_file), metrics, recall, false_share, total['objects'])
         logger.info('\n' + self._table(metrics))
         return metrics
 
-    def _write(self, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray) -> None:
+    def _write(
+        self, path: Path, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray
+    ) -> None:
         """Write metrics and curves; ``recall`` is indexed by IoU threshold, area and budget."""
-        path = Path(self.out_file)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = dict(
             metrics=metrics,

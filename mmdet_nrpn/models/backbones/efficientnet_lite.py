@@ -1,4 +1,4 @@
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.backbones import EfficientNet
@@ -32,7 +32,7 @@ class EfficientNetLite0(EfficientNet):
         out_indices: Sequence[int] = (3, 4, 5),
         frozen_stages: int = 0,
         norm_eval: bool = True,
-        init_cfg: dict = None,
+        init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(
             'b0',

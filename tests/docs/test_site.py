@@ -1,0 +1,59 @@
+"""The site builds without a warning, and the drawing has the names that the code has."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def build(repo, tmp_path):
+    """Build the site from a copy of what it is made of."""
+    copy = tmp_path / 'copy'
+    for name in ('docs', 'configs', 'mmdet_nrpn', '.dev_scripts'):
+        shutil.copytree(repo / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('mkdocs.yml', 'README.md'):
+        shutil.copy(repo / name, copy)
+
+    def build():
+        command = [sys.executable, '-m', 'mkdocs', 'build', '--strict']
+        return subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120)
+
+    build.copy = copy
+    return build
+
+
+def test_builds_and_documents_every_public_name(build):
+    import mmdet_nrpn
+
+    done = build()
+    assert done.returncode == 0, done.stderr
+    api = (build.copy / 'site' / 'api' / 'index.html').read_text()
+    for name in mmdet_nrpn.__all__:
+        assert name.startswith('_') or f'id="mmdet_nrpn.{name}"' in api
+
+
+def test_a_broken_link_fails(build):
+    broken = {
+        'README.md': ('docs/nowhere1.md', 'docs/method.md#nowhere2'),
+        'docs/zoo.md': ('method.md#nowhere3', 'images/nowhere4.jpg'),
+        'configs/nrpn/README.md': ('../../docs/nowhere5.md',),
+    }
+    for page, links in broken.items():
+        path = build.copy / page
+        path.write_text(path.read_text() + ''.join(f'\n\n[broken]({link})\n' for link in links))
+    done = build()
+    assert done.returncode != 0
+    assert {*re.findall(r'nowhere\d', done.stderr)} == {f'nowhere{number}' for number in range(1, 6)}
+
+
+def test_the_drawn_step_has_the_names_of_the_code(repo, tmp_path):
+    runpy.run_path(str(repo / '.dev_scripts' / 'draw_training_step.py'))['draw'](tmp_path / 'step.svg')
+    drawn, shipped = (
+        re.findall(r'<text[^>]*>(.*?)</text>', path.read_text(), re.S)
+        for path in (tmp_path / 'step.svg', repo / 'docs' / 'images' / 'training_step.svg')
+    )
+    assert drawn == shipped and len(drawn) > 10

@@ -1,2 +1,0 @@
-def FormatCode(text, **kwargs):
-    return text, False

@@ -1,0 +1,48 @@
+"""What the repository says of itself in several files is the same in all."""
+
+import configparser
+import re
+
+import pytest
+import yaml
+
+import mmdet_nrpn
+
+
+@pytest.fixture
+def setup_cfg(repo):
+    config = configparser.ConfigParser()
+    config.read(repo / 'setup.cfg')
+    return config
+
+
+def pins(path):
+    return dict(re.findall(r'^([\w.-]+)==(\S+)$', path.read_text(), re.M))
+
+
+def test_one_ruff(repo):
+    hooks = yaml.safe_load((repo / '.pre-commit-config.yaml').read_text())['repos']
+    (rev,) = (hook['rev'] for hook in hooks if hook['repo'].endswith('/ruff-pre-commit'))
+    assert rev == 'v' + pins(repo / 'requirements' / 'dev.txt')['ruff']
+
+
+def test_promised_pythons_are_the_tested_ones(repo, setup_cfg):
+    promised = re.findall(r':: (3\.\d+)$', setup_cfg['metadata']['classifiers'], re.M)
+    workflow = yaml.safe_load((repo / '.github' / 'workflows' / 'check.yml').read_text())
+    assert promised == workflow['jobs']['check']['strategy']['matrix']['python-version']
+    assert setup_cfg['options']['python_requires'] == f'>={promised[0]}'
+
+
+def test_one_version(repo):
+    assert yaml.safe_load((repo / 'CITATION.cff').read_text())['version'] == mmdet_nrpn.__version__
+    assert f'## {mmdet_nrpn.__version__}' in (repo / 'CHANGELOG.md').read_text()
+
+
+def test_extra_for_tests_is_pinned(repo, setup_cfg):
+    extra = setup_cfg['options.extras_require']['test'].split()
+    assert {*extra} <= {*pins(repo / 'requirements' / 'dev.txt')}
+
+
+def test_no_requirement_is_pinned_twice(repo):
+    names = [name for path in (repo / 'requirements').glob('[cd]*.txt') for name in pins(path)]
+    assert len(names) == len({*names})

@@ -1,0 +1,33 @@
+"""The hash that tells whether a result belongs to a config as it is today."""
+
+import hashlib
+import json
+
+from mmengine.config import Config
+
+# what a training does; the rest of a config is about logs, checkpoints and measuring
+TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+# where data and weights lie: they differ between machines
+PLACES = ('data_root', 'data_prefix', 'ann_file', 'folders', 'checkpoint')
+
+
+def _without_places(value):
+    if isinstance(value, dict):
+        return {key: _without_places(item) for key, item in value.items() if key not in PLACES}
+    if isinstance(value, (list, tuple)):
+        return [_without_places(item) for item in value]
+    return value
+
+
+def config_hash(cfg: Config) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of what a config trains, equal on every machine.
+
+    Args:
+        cfg (Config): A config for MMDetection, with its bases merged.
+
+    Returns:
+        str: Changes with the model, the training data's pipeline, the schedule and the optimizer. Does not change with
+        the paths of data and weights, the log or the evaluation.
+    """
+    trained = _without_places({key: cfg.get(key) for key in TRAINING})
+    return hashlib.sha256(json.dumps(trained, sort_keys=True, default=str).encode()).hexdigest()[:12]
