@@ -55,7 +55,7 @@ def models(table: Path, train: str, test: str, configs: Path) -> list:
     of_today = {}
     for (config, run_hash), of_config in runs.items():
         file = configs / Path(config).name
-        if file.exists() and run_hash == config_hash(Config.fromfile(file)):
+        if file.exists() and run_hash == config_hash(Config.fromfile(file, import_custom_modules=False)):
             of_today[config] = of_config
     return [
         {

@@ -1,5 +1,5 @@
 import inspect
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 from mmcv.transforms import RandomFlip
@@ -33,10 +33,8 @@ class GroundTruth:
     """
 
     def __init__(self, dataset: Optional[Dataset] = None) -> None:
-        self.dataset = dataset
-        self.is_annotated = (
-            hasattr(dataset, 'get_data_info') and len(dataset) > 0 and 'instances' in dataset.get_data_info(0)
-        )
+        self.dataset: Any = dataset
+        self.is_annotated = _is_annotated(dataset)
         self.may_flip = _may_flip(dataset)
         self.indices: Dict[tuple, Dict[tuple, Optional[int]]] = {}
 
@@ -100,7 +98,7 @@ class GroundTruth:
 
     def _index(self, names: Tuple[str, ...]) -> Dict[tuple, Optional[int]]:
         """Where in the data set an image of these names is; None if there are several with other annotations."""
-        indices = {}
+        indices: Dict[tuple, Optional[int]] = {}
         for index in range(len(self.dataset)):
             info = self.dataset.get_data_info(index)
             key = tuple(info.get(name) for name in names)
@@ -122,6 +120,10 @@ def dataset_being_evaluated() -> Optional[Dataset]:
             return caller.dataloader.dataset
         frame = frame.f_back
     return None
+
+
+def _is_annotated(dataset: Any) -> bool:
+    return hasattr(dataset, 'get_data_info') and len(dataset) > 0 and 'instances' in dataset.get_data_info(0)
 
 
 def _may_flip(dataset: Optional[Dataset]) -> bool:

@@ -90,7 +90,7 @@ def _encode_jpeg(image: np.ndarray) -> bytes:
     scale = min(1.0, SIDE / max(image.shape[:2]))
     size = tuple(max(1, round(scale * side)) for side in image.shape[1::-1])
     pixels = mmcv.imresize(image, size).round().astype(np.uint8)
-    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
 def _rpn_entry(errors: ProposalErrors, other: Optional[ProposalErrors], has_nrpn: bool) -> dict:

@@ -8,7 +8,7 @@ from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..models.utils import false_positives, in_float32
+from ..models.utils import clip_bboxes, false_positives, in_float32
 
 # From this IoU on, two boxes are in the same place.
 SAME_PLACE_IOU = 0.5
@@ -68,23 +68,30 @@ def find_proposal_errors(
     outs = in_float32(outs)
     proposals = head.predict_by_feat(*outs, batch_img_metas=metas, rescale=rescale)
     if nrpn_outs is None:
-        none = InstanceData(bboxes=outs[0][0].new_zeros(0, 4), scores=outs[0][0].new_zeros(0))
+        empty = proposals[0].bboxes[:0]
+        none = InstanceData(bboxes=empty, scores=empty[:, 0])
         regions = [none] * len(proposals)
     else:
         regions = head.predict_nrpn_by_feat(nrpn_outs, outs, metas, rescale)
-    return [_errors_of_image(*image) for image in zip(proposals, regions, batch_data_samples)]
+    shapes = [meta.get('ori_shape' if rescale else 'img_shape') for meta in metas]
+    return [_errors_of_image(*image) for image in zip(proposals, regions, batch_data_samples, shapes)]
 
 
-def _errors_of_image(proposals: InstanceData, regions: InstanceData, sample: DetDataSample) -> ProposalErrors:
+def _errors_of_image(
+    proposals: InstanceData, regions: InstanceData, sample: DetDataSample, shape: Optional[tuple]
+) -> ProposalErrors:
     proposals, regions = proposals[:TOP_K], regions[:TOP_K]
     gt_bboxes = get_box_tensor(sample.gt_instances.bboxes)
     ignored_bboxes = gt_bboxes[:0]
     if 'bboxes' in sample.get('ignored_instances', {}):
         ignored_bboxes = get_box_tensor(sample.ignored_instances.bboxes)
-    wrong = proposals[false_positives(proposals.bboxes, gt_bboxes, ignored_bboxes)]
+    compared = [proposals.bboxes, gt_bboxes, ignored_bboxes]
+    if shape is not None:  # proposals are clipped to the image, and annotations need not be
+        compared = [clip_bboxes(boxes, shape) for boxes in compared]
+    wrong = proposals[false_positives(*compared)]
     parts = (
         gt_bboxes,
-        in_same_place(gt_bboxes, proposals.bboxes),
+        in_same_place(compared[1], compared[0]),
         ignored_bboxes,
         wrong.bboxes,
         wrong.scores,

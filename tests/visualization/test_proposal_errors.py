@@ -74,3 +74,18 @@ def test_nothing_there(ignored):
     outs = [torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 12, 4, 4)]
     (errors,) = find_proposal_errors(PlantedHead([none], None), outs, None, [sample])
     assert all(len(part) == 0 for part in errors)
+
+
+@pytest.mark.parametrize('rescale', [False, True])
+def test_an_object_across_the_border_is_found_by_its_clipped_proposal(rescale):
+    shape = dict(img_shape=(999, 999), ori_shape=(128, 128)) if rescale else dict(img_shape=(128, 128))
+    sample = DetDataSample(
+        metainfo=shape,
+        gt_instances=InstanceData(bboxes=torch.tensor([[-46.0, 8, 18, 72]])),
+        ignored_instances=InstanceData(bboxes=torch.zeros(0, 4)),
+    )
+    proposals = InstanceData(bboxes=torch.tensor([[0.0, 8, 18, 72]]), scores=torch.ones(1))
+    outs = [torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 12, 4, 4)]
+    (errors,) = find_proposal_errors(PlantedHead([proposals], None), outs, None, [sample], rescale=rescale)
+    assert errors.gt_found.tolist() == [True] and len(errors.false_positives) == 0
+    assert errors.gt_bboxes.tolist() == [[-46, 8, 18, 72]]  # drawn where it was annotated

@@ -94,7 +94,7 @@ class HardNegativeVisualizationHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
     ) -> None:
         sampled = self._sampled_negatives() if isinstance(self.head.sampler, NRPNSampler) else None
-        if sampled is not None:
+        if sampled is not None and data_batch is not None:
             self._log_repeats(runner, sampled, data_batch['data_samples'])
         if self.every_n_train_iters(runner, self.interval):
             outs, nrpn_outs = self.outputs['rpn'], self.outputs.get('nrpn')

@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from ...models.utils import false_positives
+from ...models.utils import clip_bboxes, false_positives
 from ...utils import can_become_file
 from ..functional.proposal_recall import box_ious, match_proposals
 from ..ground_truth import GroundTruth, dataset_being_evaluated
@@ -75,7 +75,7 @@ class ProposalMetric(BaseMetric):
         _require(prefix is None or isinstance(prefix, str), 'prefix must be a string', prefix)
         super().__init__(collect_device=collect_device, prefix=prefix)
         nums = _as_numbers(proposal_nums)
-        valid = bool(nums) and all(num >= 1 and float(num).is_integer() for num in nums)
+        valid = nums is not None and len(nums) > 0 and all(num >= 1 and float(num).is_integer() for num in nums)
         _require(valid, 'proposal_nums must be integers >= 1', proposal_nums)
         thrs = _as_numbers(iou_thrs)
         valid = thrs is not None and all(np.isclose(thr, IOU_THRS).any() for thr in thrs)
@@ -85,8 +85,8 @@ class ProposalMetric(BaseMetric):
         valid = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
         _require(valid, 'out_file must name a file, no folder, in a folder', out_file)
         # without repetition, in the order given
-        self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums))
-        self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs))
+        self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums or ()))
+        self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs or ()))
         self.fp_iou_thr = float(fp_iou_thr)
         self.out_file = out_file
         self.budgets = np.array(sorted({*self.proposal_nums, *CURVE_NUMS}))
@@ -116,9 +116,11 @@ class ProposalMetric(BaseMetric):
                 gt_bboxes, ignored_bboxes = self.ground_truth(sample, merged_views)
             except ValueError as error:
                 raise ValueError(f'ProposalMetric: {error}') from None
-            self.results.append(self._count(bboxes, gt_bboxes, ignored_bboxes))
+            self.results.append(self._count(bboxes, gt_bboxes, ignored_bboxes, sample.get('ori_shape')))
 
-    def _count(self, bboxes: torch.Tensor, gt_bboxes: np.ndarray, ignored_bboxes: np.ndarray) -> Dict[str, np.ndarray]:
+    def _count(
+        self, bboxes: torch.Tensor, gt_bboxes: np.ndarray, ignored_bboxes: np.ndarray, ori_shape: Optional[tuple]
+    ) -> Dict[str, np.ndarray]:
         # COCOeval multiplies an annotation's width and height. Corners are these plus x and y, rounded; in float32 and
         # up to 4096 pixels, a thousandth of a pixel is what is left of them.
         areas = (gt_bboxes[:, 2:] - gt_bboxes[:, :2]).round(3).prod(axis=1)
@@ -126,8 +128,10 @@ class ProposalMetric(BaseMetric):
         ious = box_ious(bboxes.numpy(), gt_bboxes)
         ranks = match_proposals(ious, IOU_THRS, groups)
         found = (ranks < len(bboxes))[..., None] & (ranks[..., None] < self.budgets)
-        ground_truth = torch.from_numpy(gt_bboxes), torch.from_numpy(ignored_bboxes)
-        false = false_positives(bboxes, *ground_truth, self.fp_iou_thr).numpy()
+        compared = [bboxes, torch.from_numpy(gt_bboxes), torch.from_numpy(ignored_bboxes)]
+        if ori_shape is not None:  # proposals are clipped to the image, and annotations need not be
+            compared = [clip_bboxes(boxes, ori_shape) for boxes in compared]
+        false = false_positives(*compared, self.fp_iou_thr).numpy()
         taken = np.minimum(self.budgets, len(bboxes))
         best_ious = np.maximum.accumulate(np.vstack([np.zeros(len(gt_bboxes)), ious]))[taken]
         return dict(

@@ -1,5 +1,5 @@
 import warnings
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -81,7 +81,7 @@ class HardNegativeRPNHead(RPNHead):
         self.loss_rank = None if loss_rank is None else MODELS.build(loss_rank)
         # also built where it is not used, so that a misspelt setting does not pass in silence
         nrpn = None if nrpn_head is None else self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
-        self.nrpn_head = nrpn if self.train_cfg and hardness == 'nrpn' else None
+        self.nrpn_head: Any = nrpn if self.train_cfg and hardness == 'nrpn' else None
         self.sampling_results: list = []  # of the last training step, one per image
         if self.train_cfg:
             self._check_use_of_hardness()
@@ -205,23 +205,23 @@ class HardNegativeRPNHead(RPNHead):
     def _loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, tuple]:
         """One training step: the nRPN learns from the RPN, then the RPN from the nRPN."""
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
-        outs, hidden = self.forward_with_hidden(x)
+        (cls_scores, bbox_preds), hidden = self.forward_with_hidden(x)
         nrpn_losses, hardness = {}, None
         if self.nrpn_head is not None:
             with record_function('nRPN: mining'):
-                logits = objectness_logits(outs[0]).detach()
-                bbox_preds = flatten_levels([level.detach() for level in outs[1]], self.bbox_coder.encode_size)
+                logits = objectness_logits(cls_scores).detach()
+                deltas = flatten_levels([level.detach() for level in bbox_preds], self.bbox_coder.encode_size)
                 mined = mine_candidates(
-                    logits, bbox_preds, *self._valid_anchors(outs[0], img_metas), self.bbox_coder, gt_instances,
+                    logits, deltas, *self._valid_anchors(cls_scores, img_metas), self.bbox_coder, gt_instances,
                     img_metas, ignored, self.nrpn_head.max_num, self.nrpn_head.iou_thr,
                 )  # fmt: skip
             with record_function('nRPN: loss'):
                 nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(x, hidden, mined, img_metas)
             nrpn_losses['nrpn_false_positives'] = mined.is_false.sum(1).float().mean()
         elif self.hardness == 'rpn':
-            hardness = objectness_logits(outs[0]).detach()
-        losses = self.loss_by_feat(*outs, gt_instances, img_metas, ignored, hardness=hardness)
-        return {**losses, **nrpn_losses}, outs
+            hardness = objectness_logits(cls_scores).detach()
+        losses = self.loss_by_feat(cls_scores, bbox_preds, gt_instances, img_metas, ignored, hardness=hardness)
+        return {**losses, **nrpn_losses}, (cls_scores, bbox_preds)
 
     def _valid_anchors(self, cls_scores: List[Tensor], batch_img_metas: List[dict]) -> Tuple[Tensor, Tensor]:
         """The anchors (A, 4), and which of them belong to each image (N, A) and not to its padding."""

@@ -65,7 +65,7 @@ def refuse_settings_of_an_rpn(nrpn_head: dict, nrpn_class: type) -> None:
         ValueError: If the class does not have a setting that is an RPN's.
     """
     for key in nrpn_head:
-        if key in RPN_ARGUMENTS and key not in signature(nrpn_class.__init__).parameters or key == 'feat_channels':
+        if key in RPN_ARGUMENTS and key not in signature(nrpn_class).parameters or key == 'feat_channels':
             raise ValueError(
                 f'rpn_head.nrpn_head.{key}={nrpn_head[key]!r} is a setting of an RPN, and {nrpn_class.__name__} is a '
                 f"1x1 convolution on the RPN's hidden features; remove it, or write {PAPER}"

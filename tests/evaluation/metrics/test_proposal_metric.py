@@ -261,3 +261,18 @@ def test_one_number_or_several_are_taken(nums, thrs):
 def test_bad_settings_are_refused_when_built(key, value):
     with pytest.raises(ValueError, match=f'ProposalMetric: {key} must .*, got {re.escape(repr(value))}'):
         ProposalMetric(**{key: value})
+
+
+def test_an_object_across_the_border_is_found_by_its_clipped_proposal():
+    """An amodal box in an image of 128x128: what is left of it in the image is a proposal on the object."""
+    sample = dict(
+        ori_shape=(128, 128),
+        gt_instances=dict(bboxes=torch.tensor([[-46.0, 8, 18, 72]])),
+        ignored_instances=dict(bboxes=torch.tensor([[100.0, 8, 400, 72]])),
+        pred_instances=dict(
+            bboxes=torch.tensor([[0.0, 8, 18, 72], [100, 8, 128, 72]]), scores=torch.tensor([0.9, 0.8])
+        ),
+    )
+    metric = ProposalMetric()
+    metric.process(None, [sample])
+    assert metric.evaluate(1)['proposal/FP@10'] == 0
