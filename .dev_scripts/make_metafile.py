@@ -7,6 +7,7 @@ import csv
 import statistics
 import sys
 from pathlib import Path
+from typing import Iterable
 
 import yaml
 from mmengine.config import Config
@@ -16,19 +17,24 @@ sys.path.append(str(ROOT / 'tools' / 'benchmark'))
 from config_hash import config_hash  # noqa: E402
 
 METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
+LABORATORY = dict(
+    configs='*_lab_voc07.py',
+    train='VOC 2007, the first 2000 images of train (320 px, features of the frozen backbone)',
+    test='VOC 2007, the last 500 images of train (320 px, features of the frozen backbone)',
+)
 # folder of results: what a run was trained and measured on
 RESULTS = {
-    'shapes': dict(train='shapes train (drawn, 256 px)', test='shapes val (drawn, 256 px)'),
-    'whole': dict(train='VOC 2007 train (320 px)', test='VOC 2007 val (320 px)'),
-    'lab/val': dict(
-        train='VOC 2007 train (320 px, features of the frozen backbone)',
-        test='VOC 2007 val (320 px, features of the frozen backbone)',
+    'shapes': dict(
+        configs='*_demo_shapes.py', train='shapes train (synthetic, 256 px)', test='shapes val (synthetic, 256 px)'
     ),
+    'whole': dict(configs='*_320px_voc07.py', train='VOC 2007 train (320 px)', test='VOC 2007 val (320 px)'),
+    'lab/second': LABORATORY,
+    'lab/sampling': LABORATORY,
 }
 COLLECTION = {
     'Name': 'nRPN',
     'Metadata': {
-        'Training Techniques': ['Hard negatives drawn by a negative RPN', 'Overlap Loss'],
+        'Training Techniques': ['Hard negatives by a negative RPN', 'Overlap Loss'],
         'Architecture': ['RPN', 'FPN'],
     },
     'Paper': {
@@ -47,21 +53,18 @@ def read_runs(table: Path) -> list:
     return [{**environment, **run} for run in csv.DictReader(line for line in lines if not line.startswith('#'))]
 
 
-def models(table: Path, train: str, test: str, configs: Path) -> list:
-    """A row a config: those that were run as ``configs/nrpn`` has them today, which their hash tells."""
-    runs = {}
-    for run in read_runs(table):
-        runs.setdefault((run['config'], run['config_hash']), []).append(run)
+def models(table: Path, train: str, test: str, configs: Iterable[Path]) -> list:
+    """A row per config: those that were run as they are today, which their hash tells."""
+    today = {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in configs}
     of_today = {}
-    for (config, run_hash), of_config in runs.items():
-        file = configs / Path(config).name
-        if file.exists() and run_hash == config_hash(Config.fromfile(file, import_custom_modules=False)):
-            of_today[config] = of_config
+    for run in read_runs(table):
+        if run['config_hash'] in today:
+            of_today.setdefault(today[run['config_hash']], []).append(run)
     return [
         {
-            'Name': Path(config).stem,
+            'Name': name,
             'In Collection': 'nRPN',
-            'Config': config,
+            'Config': f'configs/nrpn/{name}.py',
             'Metadata': {
                 'Training Data': train,
                 'Training Resources': of_config[0]['device'],
@@ -76,13 +79,19 @@ def models(table: Path, train: str, test: str, configs: Path) -> list:
                 }
             ],
         }
-        for config, of_config in of_today.items()
+        for name, of_config in of_today.items()
     ]
 
 
 def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
-    results = ROOT / 'docs' / 'results'
-    rows = [row for name, data in RESULTS.items() for row in models(results / name, configs=configs, **data)]
+    rows = [
+        row
+        for name, data in RESULTS.items()
+        for row in models(
+            ROOT / 'docs' / 'results' / name, **{**data, 'configs': sorted(configs.glob(data['configs']))}
+        )
+    ]
+    rows = [*{row['Name']: row for row in reversed(rows)}.values()][::-1]  # the first table's of a config in several
     head = '# Written by .dev_scripts/make_metafile.py from docs/results; percent, means over seeds.\n'
     return head + yaml.safe_dump({'Collections': [COLLECTION], 'Models': rows}, sort_keys=False, width=120)
 

@@ -170,7 +170,9 @@ def main() -> None:
         failed = execute(runs, args.jobs)
     table = report(args.work_dir, [(run.name, run.seed) for run in runs], ' '.join(['python', *sys.argv]))
     print(
-        printable(f'\n{table}\n\nTables, results and figures: {args.work_dir}/table.md, results.json, recall.png, .svg')
+        printable(
+            f'\n{table}\n\nTables, results and figures: {args.work_dir}/table.md, runs.csv, results.json, recall.png'
+        )
     )
     sys.exit(1 if failed else 0)
 

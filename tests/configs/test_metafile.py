@@ -38,15 +38,16 @@ def test_a_changed_config_loses_its_row(repo, tmp_path, make_metafile, today):
     configs = tmp_path / 'configs' / 'nrpn'
     shutil.copytree(repo / 'configs' / 'nrpn', configs)
     before = names(today)
-    changed = set()
-    for path in configs.glob('*.py'):
-        if path.stem in before and 'HardNegativeRPNHead' in path.read_text():
-            sampler = "\nmodel['train_cfg']['rpn']['sampler'].update(hard_fraction=0.9)\n"
-            path.write_text(path.read_text() + sampler)
-            changed.add(path.stem)
-    after = names(make_metafile(configs))
-    assert changed and not changed & after
-    assert {name for name in before if name.startswith(('rpn_', 'rpn-focal_'))} <= after  # these have no such sampler
+    changes = {
+        'nrpn': "['train_cfg']['rpn']['sampler'].update(hard_fraction=0.9)",
+        'nrpn-rank': "['rpn_head']['loss_rank'].update(prior_weight=0.9)",
+    }
+    for method, change in changes.items():
+        path = configs / '_base_' / 'methods' / f'{method}.py'
+        path.write_text(f'{path.read_text()}method{change}\n')
+    changed = {name for name in before if name.split('_')[0] in ('nrpn', 'nrpn-overlap', 'nrpn-rank')}
+    assert {name.split('_')[0] for name in changed} >= set(changes)
+    assert names(make_metafile(configs)) == before - changed
     for path in (configs / '_base_' / 'schedules').glob('*.py'):
         path.write_text(re.sub(r'lr=[\d.]+', 'lr=0.5', path.read_text()))
     assert not names(make_metafile(configs))

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -34,8 +35,10 @@ def finished(tmp_path):
                 folder.mkdir(parents=True)
                 (folder / 'proposals.json').write_text(json.dumps(curves))
                 result = dict(
-                    metrics=metrics, step_seconds=0.5, peak_memory_mib=100, seed=seed, environment=dict(commit='abc')
-                )
+                    config=f'{name}.py', metrics=metrics, step_seconds=0.5, peak_memory_mib=100, seed=seed,
+                    environment=dict(commit='abc'),
+                )  # fmt: skip
+                (folder.parent / f'seed{seed}.py').write_text(f'model = dict(type={name!r})')
                 (folder / 'result.json').write_text(json.dumps({**result, **more}))
         return [(name, seed) for name, values in table.items() for seed in range(len(values))]
 
@@ -81,6 +84,14 @@ def test_everything_is_written(finished, tmp_path):
     table = (tmp_path / 'table.md').read_text(encoding='utf-8')
     assert '| rpn | 20.0 |' in table and '- commit: `abc`' in table and '- command: `python tools/' in table
     assert json.loads((tmp_path / 'results.json').read_text())['environment']['commit'] == 'abc'
+    lines = (tmp_path / 'runs.csv').read_text(encoding='utf-8').splitlines()
+    runs = [*csv.DictReader(line for line in lines if not line.startswith('#'))]
+    assert [(run['name'], run['seed'], run['commit'], run['AR@100']) for run in runs] == [
+        (OURS, '0', 'abc', '0.3'),
+        (STOCK, '0', 'abc', '0.2'),
+    ]
+    assert '# command: python tools/benchmark.py' in lines
+    assert len({run['config_hash'] for run in runs}) == 2 and all(len(run['config_hash']) == 12 for run in runs)
     assert (tmp_path / 'recall.png').read_bytes().startswith(b'\x89PNG')
 
 

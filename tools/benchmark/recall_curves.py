@@ -17,7 +17,7 @@ def plot_recall(curves: Dict[str, List[dict]], path: Path) -> None:
     Args:
         curves (dict[str, list[dict]]): For each row its seeds' curves, as :class:`~mmdet_nrpn.ProposalMetric` writes
             them. Lines are means over seeds, bands reach from the lowest to the highest seed.
-        path (Path): Written as PNG and as SVG, with these endings.
+        path (Path): The PNG file.
     """
     figure = Figure(figsize=(17, 8), layout='constrained')
     axes = figure.subplot_mosaic(LAYOUT)
@@ -40,7 +40,7 @@ def plot_recall(curves: Dict[str, List[dict]], path: Path) -> None:
         axes['sizes'].bar(place, by_size.mean(axis=0), width, yerr=spread, hatch=hatch, edgecolor='white')
 
     for key in ('recall@0.5', 'recall@0.7', 'false'):
-        axes[key].set(xscale='log', xlabel='proposals a picture')
+        axes[key].set(xscale='log', xlabel='proposals per image')
     axes['recall@0.5'].set(ylabel='recall at IoU 0.5, %')
     axes['recall@0.7'].set(ylabel='recall at IoU 0.7, %')
     axes['false'].set(ylabel='false positives among them, %')
@@ -53,5 +53,4 @@ def plot_recall(curves: Dict[str, List[dict]], path: Path) -> None:
             axis.set_ylim(0, 100)
     axes['legend'].axis('off')
     axes['legend'].legend(*axes['false'].get_legend_handles_labels(), loc='center', fontsize='medium')
-    for ending in ('.png', '.svg'):
-        figure.savefig(path.with_suffix(ending), dpi=100)
+    figure.savefig(path, dpi=100)

@@ -1,14 +1,17 @@
+import csv
 import io
 import json
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 import numpy as np
+from mmengine.config import Config
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from .config_hash import config_hash
 from .recall_curves import plot_recall
 from .runs import results_in
 
@@ -121,7 +124,8 @@ def report(work_dir: Path, asked: List[Tuple[str, int]], command: str) -> str:
     """Write the tables and the figure of the results in a benchmark's folder.
 
     Args:
-        work_dir (Path): Where the results lie, and ``table.md``, ``table.txt``, ``results.json`` and ``recall.png`` go.
+        work_dir (Path): Where the results lie, and ``table.md``, ``table.txt``, ``runs.csv``,
+            ``results.json`` and ``recall.png`` go.
         asked (list[tuple]): Name and seed of the runs that the table is to have, the baseline first. Others that lie in
             the folder follow.
         command (str): What was called; written beside the results.
@@ -150,9 +154,26 @@ def report(work_dir: Path, asked: List[Tuple[str, int]], command: str) -> str:
     plot_recall(curves, work_dir / 'recall.png')
     content = dict(environment=environment, rows=rows, runs=results)
     (work_dir / 'results.json').write_text(json.dumps(content, indent=1), encoding='utf-8')
+    _write_runs(work_dir, environment, results)
     text = _render(header, body) + note
     (work_dir / 'table.txt').write_text(text + '\n', encoding='utf-8')
     return text
+
+
+def _write_runs(work_dir: Path, environment: dict, results: List[dict]) -> None:
+    """A line per run, after the lines of the environment, which begin with #: what is kept of a table for good."""
+    metrics = list(dict.fromkeys(key for result in results for key in result['metrics']))
+    with open(work_dir / 'runs.csv', 'w', encoding='utf-8', newline='') as file:
+        file.writelines(f'# {key}: {value}\n' for key, value in environment.items() if key != 'commit')
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['name', 'config', 'config_hash', 'seed', 'commit', *(key for key, _ in COSTS), *metrics])
+        for result in results:
+            config = work_dir / result['name'] / f'seed{result["seed"]}.py'
+            trained = config_hash(Config.fromfile(config, import_custom_modules=False)) if config.exists() else ''
+            costs = [f'{result[key]:.4g}' if key in result else '' for key, _ in COSTS]
+            values = [f'{result["metrics"][key]:.6g}' if key in result['metrics'] else '' for key in metrics]
+            names = [result['name'], result['config'], trained, result['seed'], result['environment'].get('commit')]
+            writer.writerow([*names, *costs, *values])
 
 
 def _environment(results: List[dict]) -> dict:
