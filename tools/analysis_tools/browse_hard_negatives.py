@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import List, Tuple
 
 import torch
+from hard_negatives_page import image_entry, write_page
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -26,7 +27,6 @@ from torch import nn
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
 from mmdet_nrpn.visualization import ProposalErrors, find_proposal_errors
-from mmdet_nrpn.visualization.page import image_entry, write_page
 
 
 def build(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Module, bool]:

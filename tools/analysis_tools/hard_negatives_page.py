@@ -7,10 +7,10 @@ import cv2
 import mmcv
 import numpy as np
 
-from ..evaluation.functional import box_ious
-from .proposal_errors import SAME_PLACE_IOU, TOP_K, ProposalErrors
+from mmdet_nrpn.evaluation.functional import box_ious
+from mmdet_nrpn.visualization.proposal_errors import SAME_PLACE_IOU, TOP_K, ProposalErrors
 
-TEMPLATE = Path(__file__).with_name('page.html')
+TEMPLATE = Path(__file__).with_name('hard_negatives_page.html')
 # longer side of an image in pixels, and JPEG's quality: some 25 kB per image
 SIDE, QUALITY = 480, 80
 # from which false positives count until a reader chooses otherwise

@@ -1,0 +1,48 @@
+"""Draw recall against false positives from docs/results: every row a point, every sweep of the fold a curve.
+
+python .dev_scripts/draw_frontier.py docs/results/lab/second docs/images/frontier.png
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+MARKERS = 'osD^vP*X<>'
+
+
+def main() -> None:
+    table, out = map(Path, sys.argv[1:])
+    names, folds = [], None
+    runs = pd.read_csv(table / 'runs.csv', comment='#')
+    first = next(line for line in (table / 'table.md').read_text().splitlines()[2:])
+    baseline = first.split('|')[1].strip()
+    names = [baseline, *(name for name in runs['name'].unique() if name != baseline)]
+    if (table / 'fold.csv').exists():
+        folds = pd.read_csv(table / 'fold.csv', comment='#')
+    figure = Figure(figsize=(10, 4.4), layout='constrained')
+    for axis, budget in zip(figure.subplots(1, 2), (10, 100)):
+        columns = [f'FP@{budget}', f'AR@{budget}']
+        for name, marker in zip(names, MARKERS):
+            of_row = 100 * runs[runs['name'] == name][columns]
+            (x, y), spread = of_row.mean(), of_row.std()
+            points = axis.errorbar(x, y, spread.iloc[1], spread.iloc[0], marker, capsize=2, lw=0.8, label=name)
+            of_fold = None if folds is None else folds[folds['name'] == name]
+            if of_fold is not None and len(of_fold):
+                curve = 100 * of_fold.groupby('fold')[columns].mean()
+                axis.plot(*curve.to_numpy().T, '.-', color=points[0].get_color(), lw=1)
+                for fold, place in zip(curve.index[1:], curve.to_numpy()[1:]):
+                    axis.annotate(f'{fold:g}', place, xytext=(3, -10), textcoords='offset points', fontsize=7)
+        axis.set(
+            xlabel=f'FP@{budget}: false positives among the top {budget}, %', ylabel=f'AR@{budget}: average recall, %'
+        )
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    seeds = sorted(int(seed) for seed in runs['seed'].unique())
+    figure.suptitle(f'Mean and standard deviation over seeds {seeds}; the curve folds the nRPN; better is up and left')
+    figure.savefig(out, dpi=110)
+
+
+if __name__ == '__main__':
+    main()
