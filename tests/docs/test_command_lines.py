@@ -25,9 +25,10 @@ BLOCK = re.compile(r'^```bash\n(.*?)^```', re.S | re.M)
 TABLE_COMMAND = re.compile(r'^- command: `(.*)`$', re.M)  # what made a table of results: a record, not an instruction
 HERE_DOCUMENT = re.compile(r"<<'(\w+)'\n.*?^\1$", re.S | re.M)
 ASSIGNMENTS = re.compile(r'^\s*(?:[A-Z_0-9]+=\S*\s+)*')
+REDIRECTION = re.compile(r'\s[<>]\s*\S+')  # printf would write the file
 TOOL = re.compile(r'(?<![\w/.])(?:tools|\.dev_scripts)/[\w/]+\.(?:py|sh)')
-# of the system, of pip or of the shell
-OTHERS = {'.', 'cat', 'cd', 'head', 'pip', 'pre-commit', 'sed', 'tail', 'unzip'}
+# of the system, of pip, of a cluster or of the shell
+OTHERS = {'.', 'cat', 'cd', 'head', 'parallel', 'pip', 'pre-commit', 'sbatch', 'sed', 'tail', 'unzip'}
 
 
 class Parsed(Exception):
@@ -45,7 +46,7 @@ def command_lines():
 
 def words(command):
     """The command's words as bash hands them over."""
-    script = f"printf '%s\\n' {command}"
+    script = f"printf '%s\\n' {REDIRECTION.sub('', command)}"
     done = subprocess.run(['bash', '-c', script], cwd=REPO, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 

@@ -45,16 +45,17 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
     done = environment.run(*command, **env)
     assert done.returncode == 0 and 'proposal/AR@100' in done.stdout, done.stdout + done.stderr
 
-    key, grid = 'model.train_cfg.rpn.sampler.hard_fraction', tmp_path / 'grid'
-    nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn_'))
+    # gridsearch takes keys alone that stand in the config
+    key, grid = 'model.train_cfg.rpn.assigner.pos_iou_thr', tmp_path / 'grid'
+    nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn-rank_'))
     command = [*mim, 'gridsearch', mmdet_package, nrpn, '--gpus', 0, '--work-dir', grid]
-    done = environment.run(*command, '--search-args', f'--{key} 0.25 0.5', *SHORT, **env)
+    done = environment.run(*command, '--search-args', f'--{key} 0.5 0.7', *SHORT, **env)
     assert done.returncode == 0, done.stdout + done.stderr
-    for value in (0.25, 0.5):
+    for value in (0.5, 0.7):
         searched = tmp_path / f'grid_search_{key}_{value}'
         assert len(losses(searched)) == 2
         (ran,) = searched.glob('*.py')
-        assert Config.fromfile(ran).model.train_cfg.rpn.sampler.hard_fraction == value
+        assert Config.fromfile(ran).model.train_cfg.rpn.assigner.pos_iou_thr == value
 
     done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
     assert done.returncode == 0 and 'nrpn_r18-w16_fpn_demo_shapes' in done.stdout, done.stdout + done.stderr

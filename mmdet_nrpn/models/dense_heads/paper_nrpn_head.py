@@ -26,10 +26,8 @@ class PaperNRPNHead(RPNHead):
     train the backbone to see background as objects.
 
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead` builds it with its own arguments, except ``init_cfg``; what
-    ``nrpn_head`` sets takes their place. An :class:`~mmdet_nrpn.models.NRPNSampler` samples at random here.
-
-    Args:
-        kwargs: Arguments of ``RPNHead``.
+    ``nrpn_head`` sets takes their place. Its arguments are ``RPNHead``'s. An :class:`~mmdet_nrpn.models.NRPNSampler`
+    samples at random here.
     """
 
     max_num = 1000
