@@ -118,7 +118,8 @@ def test_readme(repo, walk):
     said = walk(commands(repo / 'README.md'))
     assert 'proposal/AR@100' in said
     for line in said.splitlines():
-        if line.startswith(('The comparison', 'Recall curves', 'What RPN gets', 'nRPN folded')):  # make demo's last words
+        # make demo's last words
+        if line.startswith(('The comparison', 'Recall curves', 'What RPN gets', 'nRPN folded')):
             for file in re.findall(r'work_dirs/[\w/.]+', line):
                 assert (walk.copy / file).stat().st_size > 0
 
