@@ -1,4 +1,4 @@
-"""MkDocs hook: the two pages of the site that lie outside ``docs/``, with their links turned to the site's."""
+"""MkDocs hook: the pages of the site that lie outside ``docs/``, with their links turned to the site's."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,13 @@ from pathlib import Path
 from mkdocs.structure.files import File, Files
 
 # page of the site: the file, and what its links begin with when they point into docs/
-PAGES = {'index.md': ('README.md', 'docs/'), 'configs.md': ('configs/nrpn/README.md', '../../docs/')}
-FILES = {'configs/nrpn/README.md': 'configs.md', 'configs/nrpn': 'configs.md'}
+PAGES = {
+    'index.md': ('README.md', 'docs/'),
+    'configs.md': ('configs/nrpn/README.md', '../../docs/'),
+    'changelog.md': ('CHANGELOG.md', 'docs/'),
+    'contributing.md': ('CONTRIBUTING.md', 'docs/'),
+}
+FILES = {source: page for page, (source, _) in PAGES.items()} | {'configs/nrpn': 'configs.md'}
 
 
 def _to_site(target: str, docs: str) -> str:

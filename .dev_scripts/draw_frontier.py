@@ -3,7 +3,7 @@
 python .dev_scripts/draw_frontier.py docs/results/lab/second docs/images/frontier.png
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +13,15 @@ MARKERS = 'osD^vP*X<>'
 
 
 def main() -> None:
-    table, out = map(Path, sys.argv[1:])
-    names, folds = [], None
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('table', type=Path, help='folder with runs.csv, table.md and, if swept, fold.csv')
+    parser.add_argument('out', type=Path, help='PNG file')
+    args = parser.parse_args()
+    table, folds = args.table, None
     runs = pd.read_csv(table / 'runs.csv', comment='#')
-    first = next(line for line in (table / 'table.md').read_text().splitlines()[2:])
-    baseline = first.split('|')[1].strip()
-    names = [baseline, *(name for name in runs['name'].unique() if name != baseline)]
+    # the table's order, the baseline first
+    rows = (table / 'table.md').read_text().splitlines()[2:]
+    names = [name for row in rows if (name := row.split('|')[1].strip() if '|' in row else '') in set(runs['name'])]
     if (table / 'fold.csv').exists():
         folds = pd.read_csv(table / 'fold.csv', comment='#')
     figure = Figure(figsize=(10, 4.4), layout='constrained')
@@ -41,7 +44,7 @@ def main() -> None:
         axis.legend(fontsize=8)
     seeds = sorted(int(seed) for seed in runs['seed'].unique())
     figure.suptitle(f'Mean and standard deviation over seeds {seeds}; the curve folds the nRPN; better is up and left')
-    figure.savefig(out, dpi=110)
+    figure.savefig(args.out, dpi=110)
 
 
 if __name__ == '__main__':

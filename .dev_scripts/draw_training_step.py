@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from mmdet_nrpn import HardNegativeRPNHead, NRPNHead, NRPNSampler, OverlapLoss
+from mmdet_nrpn import HardNegativeRankLoss, HardNegativeRPNHead, NRPNHead, NRPNSampler
 from mmdet_nrpn.models.utils import Candidates, mine_candidates
 
 RPN, NRPN, DATA = '#cfe8ff', '#ffe2b8', '#eeeeee'
@@ -28,9 +28,10 @@ def argument(function: object, wanted: str) -> str:
     return wanted
 
 
-def field(of: type, wanted: str) -> str:
-    assert wanted in of._fields, f'{of.__name__} has no {wanted}'
-    return wanted
+def fields(of: type, *wanted: str) -> str:
+    missing = {*wanted} - {*of._fields}
+    assert not missing, f'{of.__name__} has no {missing}'
+    return ', '.join(wanted)
 
 
 def draw(path: Path) -> None:
@@ -50,35 +51,40 @@ def draw(path: Path) -> None:
         middle = (start[0] + end[0]) / 2 + dx, (start[1] + end[1]) / 2 + dy
         axis.text(*middle, text, fontsize=8.5, ha=ha, va='center', style='italic')
 
-    box(40, 56, 30, f'{argument(HardNegativeRPNHead.loss, "x")}: features of the FPN', DATA, 5)
-    box(6, 42, 42, f'{name(HardNegativeRPNHead.forward_with_nrpn)}\nthe stock RPN: objectness, box deltas', RPN)
-    box(64, 42, 40, f"{NRPNHead.__name__}\nsees the RPN's convolution, detached", NRPN)
-    box(6, 27, 42, f'{mine_candidates.__name__}()\nthe surest anchors, compared with the objects', NRPN)
-    box(64, 27, 40, f'{NRPNHead.__name__}: its own losses\nloss_nrpn_cls, loss_nrpn_bbox', NRPN)
-    box(64, 13, 40, f'{name(NRPNHead.hardness)}\none logit an anchor', NRPN)
-    box(6, 13, 42, f'{name(NRPNSampler.sample)}\nsome negatives hard, the rest at random', RPN)
-    box(6, 1, 42, f'{OverlapLoss.__name__} or any other: loss_rpn_cls, loss_rpn_bbox', RPN, 5)
-    arrow((48, 56), (30, 49.5))
-    arrow((48.5, 45.5), (63.5, 45.5), 'detached', dx=0, dy=1.5, ha='center')
-    arrow((27, 41.5), (27, 34.5), f'{argument(NRPNHead.loss_and_hardness, "rpn_outs")}, no gradient', dashed=True)
+    box(6, 57, 42, f'{argument(HardNegativeRPNHead.loss, "x")}: features of the FPN', DATA, 5)
+    box(6, 43, 42, f'{name(HardNegativeRPNHead.forward_with_hidden)}\nthe stock RPN: objectness s, box deltas', RPN)
+    box(6, 29, 42, f'{mine_candidates.__name__}()\nthe top valid anchors, compared with the objects', NRPN)
+    box(62, 29, 42, f'{name(NRPNHead.loss_and_hardness)}\nn from BCE(sigmoid(s - n), y): loss_nrpn_cls', NRPN)
+    box(
+        6, 13, 42, f'{name(HardNegativeRPNHead._get_targets_single)}\nassigns the valid anchors; samples negatives', RPN
+    )
+    box(62, 13, 42, f'{HardNegativeRankLoss.__name__}: loss_rpn_rank\npositives above the hardest negatives', RPN)
+    box(6, 1, 42, 'loss_cls, loss_bbox: loss_rpn_cls, loss_rpn_bbox', RPN, 5)
+
+    arrow((27, 56.5), (27, 50.5))
+    arrow((27, 42.5), (27, 36.5), 's and boxes, no gradient', dashed=True)
+    hidden = argument(NRPNHead.loss_and_hardness, 'hidden')
+    arrow((48.5, 46.5), (83, 36.5), f'{hidden} features, no gradient', dx=8, dy=5, dashed=True, bend=-0.2)
     arrow(
-        (48.5, 30.5),
-        (63.5, 30.5),
-        '\n'.join((Candidates.__name__, f'{field(Candidates, "is_false")}, {field(Candidates, "is_true")}')),
+        (48.5, 32.5),
+        (61.5, 32.5),
+        f'{Candidates.__name__}\n{fields(Candidates, "is_false", "is_true")}',
         dx=0,
-        dy=2.4,
+        dy=2.6,
         ha='center',
     )
-    arrow((84, 41.5), (84, 34.5), "nRPN's objectness")
-    arrow((104.5, 44), (104.5, 17), bend=-0.25)
-    arrow((63.5, 16.5), (48.5, 16.5), argument(NRPNSampler.sample, 'hardness'), dx=0, dy=1.5, ha='center')
-    arrow((5.5, 44), (5.5, 17), bend=0.15)
-    axis.text(1.5, 31, 'anchors, assigned', fontsize=8.5, style='italic', rotation=90, va='center')
-    arrow((27, 12.5), (27, 6.5), 'drawn anchors')
+    arrow((83, 28.5), (83, 20.5), f'{argument(HardNegativeRankLoss.forward, "prior")}: n of every anchor')
+    sampler = f'{argument(NRPNSampler.sample, "hardness")}: n, for {NRPNSampler.__name__}'
+    arrow((66, 28.5), (40, 20.5), sampler, dx=-3, dy=1, ha='right')
+    masks = [argument(HardNegativeRankLoss.forward, mask) for mask in ('positive', 'negative')]
+    arrow((48.5, 16.5), (61.5, 16.5), ',\n'.join(masks), dx=0, dy=-2.8, ha='center')
+    arrow((5.5, 45), (5.5, 17), bend=0.15)
+    axis.text(1.5, 31, 's, box deltas', fontsize=8.5, style='italic', rotation=90, va='center')
+    arrow((27, 12.5), (27, 6.5), 'sampled anchors')
     axis.text(
-        64,
-        5.5,
-        'blue: in every RPN, and all there is at inference\norange: nRPN, in training alone',
+        62,
+        4,
+        'blue: the RPN and its losses\norange: the nRPN, which is there only in training',
         fontsize=9,
         va='center',
     )

@@ -29,50 +29,51 @@ def examples(repo, monkeypatch):
 
 
 @pytest.fixture
-def drawn(build_head, features, make_sample, examples):
-    """Head, hardness of every anchor as the example has it, and the indices drawn as hard, of one picture."""
+def train_step(build_head, features, make_sample, examples):
+    """The head after a training step of one image, its features, what it sampled, and its nRPN's first weights."""
 
-    def drawn(sampler='NRPNSampler', **kwargs):
+    def train_step(sampler='NRPNSampler', **kwargs):
         # the hardest alone, but for the sampler whose point that is
         pool_factor = 4 if sampler == 'HardestSampler' else 1
         head = build_head(sampler=dict(type=sampler, num=32, hard_fraction=0.5, pool_factor=pool_factor), **kwargs)
+        if head.nrpn_head is not None:
+            torch.nn.init.normal_(head.nrpn_head.nrpn_cls.weight)
         x = features(num=1)
         losses = head.loss(x, [make_sample([[8, 8, 40, 40]])])
-        sum(sum(v) if isinstance(v, list) else v for k, v in losses.items() if 'loss' in k).backward()
-        (result,) = head._raw_positive_infos['sampling_results']
+        sum(sum(v) for k, v in losses.items() if 'loss' in k).backward()
+        (result,) = head.sampling_results
+        assert len(result.hard_anchors) > 4
         return head, x, result
 
-    return drawn
+    return train_step
 
 
-def priors(head, outs):
-    return torch.cat(head.prior_generator.grid_priors([level.shape[-2:] for level in outs[0]], device='cpu'))
+def nrpn_logits(head, x):
+    outs, hidden = head.forward_with_hidden(x)
+    return objectness_logits(outs[0])[0], objectness_logits(head.forward_nrpn(x, hidden))[0]
 
 
-def test_small_first(drawn):
-    head, x, result = drawn(nrpn_head=dict(type='SmallFirstNRPNHead'))
-    assert type(head.nrpn_head).__name__ == 'SmallFirstNRPNHead'
-    anchors = priors(head, head(x))
-    areas = (anchors[:, 2:] - anchors[:, :2]).prod(dim=1)
-    assert len(result.hard_negatives) > 4
-    # an untrained nRPN says about the same of all
-    assert (areas[result.hard_negatives] < 1.01 * areas.min()).all() and areas[
-        result.random_negatives
-    ].max() > areas.min()
+def test_candidates_first(train_step):
+    head, x, result = train_step(nrpn_head=dict(type='CandidatesFirstNRPNHead'))
+    assert type(head.nrpn_head).__name__ == 'CandidatesFirstNRPNHead'
+    objectness, n = nrpn_logits(head, x)
+    expected = n.clone()
+    expected[objectness.topk(300).indices] *= 2
+    assert expected[result.hard_anchors].min() >= expected[result.random_anchors].max()
+    assert n[result.hard_anchors].min() < n[result.random_anchors].max()
 
 
-def test_unsure(drawn):
-    head, x, result = drawn(type='UnsureRPNHead', sampler='NRPNSampler')
+def test_unsure(train_step):
+    head, x, result = train_step(type='UnsureRPNHead')
     assert head.nrpn_head is None
     unsure = -objectness_logits(head(x)[0])[0].abs()
-    assert unsure[result.hard_negatives].min() >= unsure[result.random_negatives].max()
+    assert unsure[result.hard_anchors].min() >= unsure[result.random_anchors].max()
 
 
-def test_hardest(drawn):
-    head, x, result = drawn(sampler='HardestSampler')
-    outs, seen = head.forward_with_nrpn(x)
-    hardness = objectness_logits(head.nrpn_head(seen)[0])[0]
-    assert hardness[result.hard_negatives].min() >= hardness[result.random_negatives].max()
+def test_hardest(train_step):
+    head, x, result = train_step(sampler='HardestSampler')
+    _, n = nrpn_logits(head, x)
+    assert n[result.hard_anchors].min() >= n[result.random_anchors].max()
 
 
 @pytest.mark.parametrize(

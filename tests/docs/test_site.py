@@ -15,7 +15,7 @@ def build(repo, tmp_path):
     copy = tmp_path / 'copy'
     for name in ('docs', 'configs', 'mmdet_nrpn', '.dev_scripts'):
         shutil.copytree(repo / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('mkdocs.yml', 'README.md'):
+    for name in ('mkdocs.yml', 'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'):
         shutil.copy(repo / name, copy)
 
     def build():
