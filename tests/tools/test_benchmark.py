@@ -78,6 +78,18 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, co
     assert measured == trained[:2]
 
 
+def wait_for_lock(folder, seconds=120):
+    """Until no process of a run is left: each holds the lock on its folder for as long as it lives."""
+    deadline = time.monotonic() + seconds
+    with open(folder.with_suffix('.lock')) as lock:
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+
 def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
     """Killed, a run leaves its training alone; another keeps off until that ends, and then does what is left."""
     tool, _, ours, *options = command(20)
@@ -102,6 +114,7 @@ def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
     _, said = again.communicate(timeout=120)
     assert again.returncode == 1 and 'is being run by another process' in said
     os.killpg(process.pid, signal.SIGKILL)  # the training, too
+    wait_for_lock(folder)
     assert not (folder / 'iter_20.pth').exists() and not (folder / 'result.json').exists()
     done = start()
     _, said = done.communicate(timeout=300)
@@ -130,14 +143,7 @@ def test_terminated_it_ends_its_training(repo, shapes, command, tmp_path):
         time.sleep(0.05)
     process.terminate()
     process.wait()
-    with open(folder.with_suffix('.lock')) as lock:  # held for as long as any of its processes lives
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+    wait_for_lock(folder)
     assert not (folder / 'iter_500.pth').exists()
 
 

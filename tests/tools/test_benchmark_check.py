@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 CONFIG = 'rpn_r18-w16_fpn_demo_shapes'
-NO_OBJECTS = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=())]
+NO_NAMES = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=())]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_good_data_pass(make_own, form):
         ("model = dict(train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampeler'))))", "'NRPNSampeler' is not regist"),
         ("optim_wrapper = dict(optimizer=dict(type='AdmW'))", "'AdmW' is not registered"),
         ("model = dict(rpn_head=dict(type='HardNegativeRPNHead', hardness='typo'))", "hardness='typo'"),
-        (f'test_dataloader = dict(dataset=dict(pipeline={NO_OBJECTS}))', 'LoadAnnotations'),
+        (f'test_dataloader = dict(dataset=dict(pipeline={NO_NAMES}))', "put 'img_id', 'img_path' into the meta_keys"),
         ("train_dataloader = dict(dataset=dict(data_root='nowhere/'))", 'nowhere/.* is not there; check data_root'),
         ("data = dict(metainfo=dict(classes=('cat', 'dog')))", 'classes=.*cat.*called .*disc.*write the names'),
         ("data = dict(metainfo=dict(classes=('disc')))", r"classes='disc' is no tuple; write classes=\('disc',\)"),

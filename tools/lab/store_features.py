@@ -2,19 +2,23 @@
 
     python tools/lab/store_features.py configs/nrpn/rpn_efficientnet-lite0_fpn_320px_voc07.py data/lab
 
-Writes OUT/train, OUT/train-flipped and OUT/val in half precision, 0.3 MB a picture with EfficientNet-Lite0. What is
-there already is not made again; what was made of other pictures or with another backbone is refused.
+Writes OUT/train, OUT/train-flipped and OUT/val in half precision, 0.3 MB per image with EfficientNet-Lite0. What is
+there already is not made again; what was made of other images or with another backbone is refused.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from features import SAMPLES, store_features
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmdet_nrpn  # noqa: F401 (registers)
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# by the name that configs import it by: it registers its classes once
+from lab.features import SAMPLES, store_features
 
 
 def with_flip(pipeline: list, prob: float) -> list:
