@@ -116,6 +116,18 @@ def test_no_gradient_goes_through():
     assert not mined.bboxes.requires_grad and not mined.logits.requires_grad
 
 
+def test_memory_grows_linearly_with_anchors():
+    def allocated(num_anchors):
+        logits, valid = torch.randn(2, num_anchors), torch.ones(2, num_anchors, dtype=torch.bool)
+        objects = [InstanceData(bboxes=torch.rand(8, 4).cumsum(1) * 50)] * 2
+        deltas, metas = torch.zeros(2, num_anchors, 4), [dict(img_shape=SIZE)] * 2
+        with torch.profiler.profile(profile_memory=True) as profile:
+            mine_candidates(logits, deltas, torch.rand(num_anchors, 4), valid, DeltaXYWHBBoxCoder(), objects, metas)
+        return sum(max(event.self_cpu_memory_usage, 0) for event in profile.key_averages())
+
+    assert allocated(80_000) < 4.2 * allocated(20_000)
+
+
 @given(st.integers(0, 10**6), st.integers(0, 40), st.integers(0, 4), st.integers(0, 3))
 def test_false_positives_equal_a_triple_loop(seed, num, num_gts, num_ignored):
     rng = np.random.default_rng(seed)
