@@ -1,5 +1,6 @@
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mmengine.structures import InstanceData
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmdet_nrpn import HardNegativeVisualizationHook
-from mmdet_nrpn.visualization import SampledNegatives
+from mmdet_nrpn.visualization import ProposalErrors, SampledNegatives
 
 CONFIG = """
 _base_ = ['{repo}/configs/nrpn/{name}_r18-w16_fpn_demo_shapes.py']
@@ -78,6 +79,21 @@ def test_other_heads(train, name):
     else:
         assert done.returncode == 0, done.stderr
         assert len([*folder.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 3
+    if name == 'nrpn':  # warmed up over the first half of the training: none is hard at first
+        hard = [row['rpn_hard_neg_score'] for row in losses(folder)]
+        assert hard[0] == 0 and min(hard[-3:]) > 0
+
+
+def test_recall_is_the_share_of_false_positives_that_the_nrpn_predicts():
+    none = np.zeros((0, 4))
+    images = [
+        ProposalErrors(none, none[:, 0], none, none, none[:, 0], none, none[:, 0], np.array(predicted, dtype=bool))
+        for predicted in ([True, False, True], [], [True])
+    ]
+    hook, runner = HardNegativeVisualizationHook(), SimpleNamespace(message_hub=MessageHub('recall'))
+    hook.head = SimpleNamespace(nrpn_head=object())
+    hook._log_recall(runner, images)
+    assert runner.message_hub.log_scalars['train/nrpn_fp_recall'].current() == 3 / 4
 
 
 @pytest.fixture
