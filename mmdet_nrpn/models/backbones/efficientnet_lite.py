@@ -11,7 +11,7 @@ class EfficientNetLite0(EfficientNet):
     """EfficientNet-Lite0: a pretrained backbone that two CPU cores can train with.
 
     It is MMDetection's ``EfficientNet`` b0 without squeeze-and-excite, with ReLU6, as TensorFlow's "Lite" models are.
-    Stages 3, 4 and 5 have 40, 112 and 320 channels at strides 8, 16 and 32. Pictures are RGB with mean 127 and
+    Stages 3, 4 and 5 have 40, 112 and 320 channels at strides 8, 16 and 32. Images are RGB with mean 127 and
     standard deviation 128.
 
     Args:
@@ -47,7 +47,7 @@ class EfficientNetLite0(EfficientNet):
         """``EfficientNet``'s, with channels last in memory: depthwise convolutions on a CPU are a fifth faster so.
 
         Args:
-            x (Tensor): Pictures, (N, 3, H, W).
+            x (Tensor): Images, (N, 3, H, W).
 
         Returns:
             tuple[Tensor]: Features, one (N, C, H, W) a stage of ``out_indices``.

@@ -37,7 +37,7 @@ class OverlapLoss(nn.Module):
     - ``'saturating'`` (default): :math:`-\log \min(p / IoU, 1)`; no gradient once :math:`p \ge IoU`.
     - ``'printed'``: :math:`-\log(p / IoU)`, as the poster prints it. It is a constant away from cross entropy, so
       its gradient is that of cross entropy and its value is negative where :math:`p > IoU`.
-    - ``'reweighted'`` (ours): :math:`-\log(p) / IoU`, which weighs low-overlap positives up.
+    - ``'reweighted'`` (not in the paper): :math:`-\log(p) / IoU`, which weighs low-overlap positives up.
 
     Args:
         use_sigmoid (bool): Must be True, and must be spelled out in a config: ``AnchorHead`` reads it there to
