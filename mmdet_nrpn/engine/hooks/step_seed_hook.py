@@ -12,7 +12,7 @@ MODEL, DATA = 0, 1
 @HOOKS.register_module()
 class StepSeedHook(Hook):
     """Seeds every training step from the run's seed, the step and the process, so that a resumed training draws what
-    an uninterrupted one would have drawn (not in the paper). MMEngine keeps no state of random numbers in its checkpoints.
+    an uninterrupted one would have drawn (not in the paper). MMEngine's checkpoints keep no state of random numbers.
 
     What the model draws repeats always. Whether random steps of the data pipeline do is up to MMEngine: OneDL's moves
     on to the next data without loading what was passed over, so they repeat if they run in the training process
