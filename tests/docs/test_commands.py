@@ -27,6 +27,7 @@ ELSEWHERE = {
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
+    'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
     # these with all rows or other flags; `make demo` and own_data.md run it as well
@@ -73,9 +74,9 @@ def test_the_others_are_run_elsewhere(repo):
         assert start in text, f'{start} is in no document any more'
         tool = re.search(r'(\w+)\.py', start)
         assert not tool or tool[1] in (repo / test).read_text()
+    walked = set(bare(commands(repo / 'README.md'))).union(*(bare(commands(repo / 'docs' / name)) for name in WALKED))
     for path in documents(repo):
-        if path.name not in WALKED:
-            assert bare(commands(path)) <= bare(commands(repo / 'README.md')), path
+        assert set(bare(commands(path))) <= walked, path
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import pytest
 
 
@@ -57,3 +58,11 @@ def test_the_drawn_step_has_the_names_of_the_code(repo, tmp_path):
         for path in (tmp_path / 'step.svg', repo / 'docs' / 'images' / 'training_step.svg')
     )
     assert drawn == shipped and len(drawn) > 10
+
+
+def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch):
+    table, out = repo / 'docs' / 'results' / 'lab' / 'second', tmp_path / 'frontier.png'
+    monkeypatch.setattr(sys, 'argv', ['draw_frontier.py', str(table), str(out)])
+    runpy.run_path(str(repo / '.dev_scripts' / 'draw_frontier.py'), run_name='__main__')
+    drawn, shipped = (plt.imread(path) for path in (out, repo / 'docs' / 'images' / 'frontier.png'))
+    assert drawn.shape == shipped.shape and abs(drawn - shipped).mean() < 0.01

@@ -58,4 +58,6 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
         assert Config.fromfile(ran).model.train_cfg.rpn.assigner.pos_iou_thr == value
 
     done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
-    assert done.returncode == 0 and 'nrpn-rank_efficientnet-lite0_fpn_lab_voc07' in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and 'nrpn-rank_efficientnet-lite0_fpn_lab_voc07' in done.stdout, (
+        done.stdout + done.stderr
+    )
