@@ -55,9 +55,8 @@ def draw(path: Path) -> None:
     box(6, 43, 42, f'{name(HardNegativeRPNHead.forward_with_hidden)}\nthe stock RPN: objectness s, box deltas', RPN)
     box(6, 29, 42, f'{mine_candidates.__name__}()\nthe top valid anchors, compared with the objects', NRPN)
     box(62, 29, 42, f'{name(NRPNHead.loss_and_hardness)}\nn from BCE(sigmoid(s - n), y): loss_nrpn_cls', NRPN)
-    box(
-        6, 13, 42, f'{name(HardNegativeRPNHead._get_targets_single)}\nassigns the valid anchors; samples negatives', RPN
-    )
+    targets = name(HardNegativeRPNHead._get_targets_single)
+    box(6, 13, 42, f'{targets}\nassigns the valid anchors; samples negatives', RPN)
     box(62, 13, 42, f'{HardNegativeRankLoss.__name__}: loss_rpn_rank\npositives above the hardest negatives', RPN)
     box(6, 1, 42, 'loss_cls, loss_bbox: loss_rpn_cls, loss_rpn_bbox', RPN, 5)
 
@@ -78,8 +77,8 @@ def draw(path: Path) -> None:
     arrow((66, 28.5), (40, 20.5), sampler, dx=-3, dy=1, ha='right')
     masks = [argument(HardNegativeRankLoss.forward, mask) for mask in ('positive', 'negative')]
     arrow((48.5, 16.5), (61.5, 16.5), ',\n'.join(masks), dx=0, dy=-2.8, ha='center')
-    arrow((5.5, 45), (5.5, 17), bend=0.15)
-    axis.text(1.5, 31, 's, box deltas', fontsize=8.5, style='italic', rotation=90, va='center')
+    arrow((5.5, 45), (5.5, 4), bend=0.12)
+    axis.text(1.5, 25, 's, box deltas', fontsize=8.5, style='italic', rotation=90, va='center')
     arrow((27, 12.5), (27, 6.5), 'sampled anchors')
     axis.text(
         62,
