@@ -121,7 +121,7 @@ def test_readme(repo, walk):
     for line in said.splitlines():
         # make demo's last words
         if line.startswith(('The comparison', 'Recall curves', 'What RPN gets', 'nRPN folded')):
-            for file in re.findall(r'work_dirs/[\w/.]+', line):
+            for file in re.findall(r'work_dirs/[\w/.-]+', line):
                 assert (walk.copy / file).stat().st_size > 0
 
 
