@@ -13,7 +13,7 @@ DEMO := work_dirs/demo$(VENV:.venv%=%)
 DEMO_RPN := configs/nrpn/rpn_r18-w16_fpn_demo_shapes
 DEMO_NRPN := configs/nrpn/nrpn-rank_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
-# threads wait for each other asleep, where spinning would take a core from other processes: five times slower beside them
+# threads wait for each other asleep, where spinning would take a core from other processes
 export OMP_WAIT_POLICY ?= PASSIVE
 # mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
 ifeq ($(STACK),openmmlab)

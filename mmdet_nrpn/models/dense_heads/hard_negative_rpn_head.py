@@ -281,16 +281,16 @@ class HardNegativeRPNHead(RPNHead):
             bbox_weights, avg_factor=avg_factor,
         )  # fmt: skip
         losses = dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
-        logits = objectness_logits(cls_scores)
         if self.loss_rank is not None:
             with record_function('nRPN: ranking'):
-                roles = torch.cat(roles, dim=1)
+                logits, roles = objectness_logits(cls_scores), torch.cat(roles, dim=1)
                 rank = self.loss_rank(logits, roles == POSITIVE, roles == HARD_CANDIDATE, prior=hardness)
                 losses['loss_rpn_rank'] = [rank]
         if hardness is not None and isinstance(self.sampler, NRPNSampler):
+            logits = objectness_logits(cls_scores).detach()
             for name in ('hard', 'random'):
                 inds = [getattr(result, f'{name}_anchors') for result in self.sampling_results]
-                losses[f'rpn_{name}_neg_score'] = _mean_score(logits.detach(), inds)
+                losses[f'rpn_{name}_neg_score'] = _mean_score(logits, inds)
         return losses
 
     def _get_targets_single(
