@@ -4,7 +4,9 @@
 
 The JSON file names the rows, the baseline first; each is a config, relative to the file, and what is changed in it:
 
-    {"rpn": {"config": "rpn_x.py"}, "nrpn-half": {"config": "nrpn_x.py", "model.rpn_head.nrpn_head.loss_weight": 0.5}}
+    {"rpn": {"config": "rpn_x.py"}, "nrpn-100": {"config": "nrpn_x.py", "model.rpn_head.nrpn_head.max_num": 100}}
+
+What stands under "*" is changed in every row, before the row's own changes.
 
 Further arguments go to tools/benchmark.py.
 """
@@ -37,6 +39,8 @@ def main() -> None:
     if not args.rows.is_file():
         parser.error(f'{args.rows} is not there')
     rows = json.loads(args.rows.read_text(encoding='utf-8'))
+    of_all = rows.pop('*', {})
+    rows = {name: {**of_all, **row} for name, row in rows.items()}
     for name, row in rows.items():
         if not (args.rows.parent / row.get('config', '')).is_file():
             parser.error(f"row '{name}' of {args.rows}: config {row.get('config')} is not there")

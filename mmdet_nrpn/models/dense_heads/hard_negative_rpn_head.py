@@ -17,7 +17,7 @@ from torch.profiler import record_function
 
 from ..losses import OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
-from ..utils import flatten_levels, in_float32, mine_candidates, objectness_logits, on_ignored
+from ..utils import Candidates, flatten_levels, in_float32, mine_candidates, objectness_logits, on_ignored
 from .nrpn_head import NRPNHead
 from .removed_settings import refuse_removed_settings, refuse_settings_of_an_rpn
 
@@ -209,12 +209,7 @@ class HardNegativeRPNHead(RPNHead):
         nrpn_losses, hardness = {}, None
         if self.nrpn_head is not None:
             with record_function('nRPN: mining'):
-                logits = objectness_logits(cls_scores).detach()
-                deltas = flatten_levels([level.detach() for level in bbox_preds], self.bbox_coder.encode_size)
-                mined = mine_candidates(
-                    logits, deltas, *self._valid_anchors(cls_scores, img_metas), self.bbox_coder, gt_instances,
-                    img_metas, ignored, self.nrpn_head.max_num, self.nrpn_head.iou_thr,
-                )  # fmt: skip
+                mined = self._mine(cls_scores, bbox_preds, hidden, gt_instances, img_metas, ignored)
             with record_function('nRPN: loss'):
                 nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(x, hidden, mined, img_metas)
             nrpn_losses['nrpn_false_positives'] = mined.is_false.sum(1).float().mean()
@@ -222,6 +217,18 @@ class HardNegativeRPNHead(RPNHead):
             hardness = objectness_logits(cls_scores).detach()
         losses = self.loss_by_feat(cls_scores, bbox_preds, gt_instances, img_metas, ignored, hardness=hardness)
         return {**losses, **nrpn_losses}, (cls_scores, bbox_preds)
+
+    def _mine(
+        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], hidden: Tuple[Tensor],
+        batch_gt_instances: InstanceList, batch_img_metas: List[dict], batch_gt_instances_ignore: OptInstanceList,
+    ) -> Candidates:  # fmt: skip
+        """The RPN's top anchors, compared with the objects."""
+        logits = objectness_logits(cls_scores).detach()
+        deltas = flatten_levels([level.detach() for level in bbox_preds], self.bbox_coder.encode_size)
+        return mine_candidates(
+            logits, deltas, *self._valid_anchors(cls_scores, batch_img_metas), self.bbox_coder, batch_gt_instances,
+            batch_img_metas, batch_gt_instances_ignore, self.nrpn_head.max_num, self.nrpn_head.iou_thr,
+        )  # fmt: skip
 
     def _valid_anchors(self, cls_scores: List[Tensor], batch_img_metas: List[dict]) -> Tuple[Tensor, Tensor]:
         """The anchors (A, 4), and which of them belong to each image (N, A) and not to its padding."""

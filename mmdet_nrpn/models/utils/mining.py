@@ -16,6 +16,7 @@ class Candidates(NamedTuple):
         inds (Tensor): Indices of the anchors, (N, K).
         bboxes (Tensor): Their decoded boxes (x1, y1, x2, y2), clipped to the image, in pixels of the input, (N, K, 4).
         logits (Tensor): The RPN's objectness logits, (N, K) float32.
+        ious (Tensor): The largest IoU of the decoded box with an object, (N, K) float32.
         is_false (Tensor): Decoded box on no object and on no ignored one, (N, K) bool.
         is_true (Tensor): Decoded box on an object and on no ignored one, (N, K) bool. An anchor that is neither is
             invalid, lies on an ignored object, or has a box without area.
@@ -24,6 +25,7 @@ class Candidates(NamedTuple):
     inds: Tensor
     bboxes: Tensor
     logits: Tensor
+    ious: Tensor
     is_false: Tensor
     is_true: Tensor
 
@@ -132,17 +134,18 @@ def mine_candidates(
     deltas = bbox_preds.float().gather(1, inds[..., None].expand(-1, -1, bbox_preds.shape[-1]))
     bboxes = get_box_tensor(bbox_coder.decode(anchors[inds.flatten()], deltas.flatten(0, 1))).view(*inds.shape, 4)
     ignored = batch_gt_instances_ignore or [None] * len(bboxes)
-    clipped, is_true, set_aside = [], [], []
+    clipped, ious, set_aside = [], [], []
     for boxes, gts, ign, meta in zip(bboxes, batch_gt_instances, ignored, batch_img_metas):
         boxes = clip_bboxes(boxes, meta['img_shape'])
         gt_bboxes = clip_bboxes(get_box_tensor(gts.bboxes), meta['img_shape'])
         ignored_bboxes = None if ign is None else clip_bboxes(get_box_tensor(ign.bboxes), meta['img_shape'])
         clipped.append(boxes)
-        is_true.append(max_ious(boxes, gt_bboxes) >= iou_thr)
+        ious.append(max_ious(boxes, gt_bboxes))
         set_aside.append(on_ignored(boxes, ignored_bboxes, iou_thr))
-    bboxes, is_true = torch.stack(clipped), torch.stack(is_true)
+    bboxes, overlaps = torch.stack(clipped), torch.stack(ious)
+    is_true = overlaps >= iou_thr
     counts = valid.gather(1, inds) & ~torch.stack(set_aside) & (bboxes[..., 2:] > bboxes[..., :2]).all(-1)
-    return Candidates(inds, bboxes, logits, ~is_true & counts, is_true & counts)
+    return Candidates(inds, bboxes, logits, overlaps, ~is_true & counts, is_true & counts)
 
 
 def sample_from(mask: Tensor, num: int) -> Tensor:

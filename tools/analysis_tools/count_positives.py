@@ -1,0 +1,87 @@
+"""Count the anchors that teach an RPN what an object is: positives per image, and objects that have none.
+
+    python tools/analysis_tools/count_positives.py CONFIG --num-images 500
+
+An RPN with few positives gains from whatever gives it more. Compare methods on a base that has enough.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Dict
+
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import cat_boxes, get_box_tensor
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from rich.progress import track
+
+from mmdet_nrpn.utils import rpn_of
+
+
+def count_positives(cfg: Config, num_images: int, seed: int = 0) -> Dict[str, float]:
+    """Count what the RPN's assigner makes of the training data.
+
+    Args:
+        cfg (Config): A detector's with an RPN.
+        num_images (int): Images to look at, evenly over the data set.
+        seed (int): Of the augmentation. Defaults to 0.
+
+    Returns:
+        dict[str, float]: Means over the images: ``objects``, ``positives``, ``negatives`` and ``neither`` (anchors
+        that have no target) per image; ``positives of IoU 0.5``, of anchor and object; and ``objects without``, the
+        share of objects that no anchor is assigned to, in percent.
+    """
+    torch.manual_seed(seed)
+    head = rpn_of(MODELS.build(cfg.model))
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    step = max(1, len(dataset) // num_images)
+    totals: Dict[str, float] = {}
+    indices = range(0, len(dataset), step)[:num_images]
+    for index in track(indices, 'Assigning'):
+        for name, value in _of_image(head, dataset[index]['data_samples']).items():
+            totals[name] = totals.get(name, 0) + value
+    without = totals.pop('objects without')
+    return {
+        **{name: value / len(indices) for name, value in totals.items()},
+        'objects without': 100 * without / max(totals['objects'], 1),
+    }
+
+
+def _of_image(head: torch.nn.Module, sample: DetDataSample) -> Dict[str, float]:
+    height, width = sample.img_shape[:2]
+    sizes = [(-(-height // y), -(-width // x)) for x, y in head.prior_generator.strides]
+    sample.set_metainfo(dict(pad_shape=(height, width)))
+    (levels,), (flags,) = head.get_anchors(sizes, [sample.metainfo], device='cpu')
+    anchors = get_box_tensor(cat_boxes(levels))[torch.cat(flags)]
+    boxes = get_box_tensor(sample.gt_instances.bboxes)
+    gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long))
+    assigned = head.assigner.assign(InstanceData(priors=anchors), gt)
+    positive = assigned.gt_inds > 0
+    return {
+        'objects': len(boxes),
+        'positives': int(positive.sum()),
+        'positives of IoU 0.5': int((assigned.max_overlaps[positive] >= 0.5).sum()),
+        'negatives': int((assigned.gt_inds == 0).sum()),
+        'neither': int((assigned.gt_inds < 0).sum()),
+        'objects without': len(boxes) - len(assigned.gt_inds[positive].unique()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path)
+    parser.add_argument('--num-images', type=int, default=500, help='default: %(default)s')
+    args = parser.parse_args()
+    register_all_modules()
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    cfg = Config.fromfile(args.config)
+    for name, value in count_positives(cfg, args.num_images).items():
+        print(f'{name:22}{value:9.1f}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,81 @@
+"""What rows of a table need and the package does not have: other methods' parts, and ideas that were only tried."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import HOOKS, MODELS
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from mmdet_nrpn.models import HardNegativeRPNHead, NRPNHead
+from mmdet_nrpn.models.losses import OverlapTarget
+from mmdet_nrpn.models.utils import Candidates, flatten_levels, objectness_logits
+from mmdet_nrpn.utils import rpn_of
+
+
+@MODELS.register_module()
+class QualityFocalRPNHead(HardNegativeRPNHead):
+    """An RPN for ``QualityFocalLoss``: the target of a positive anchor is the IoU of its decoded box with its object.
+
+    Li et al., Generalized Focal Loss (NeurIPS 2020), section 3.
+    """
+
+    def loss_by_feat_single(
+        self, cls_score: Tensor, bbox_pred: Tensor, anchors: Tensor, labels: Tensor, label_weights: Tensor,
+        bbox_targets: Tensor, *args, **kwargs,
+    ) -> tuple:  # fmt: skip
+        deltas = flatten_levels([bbox_pred.detach()], self.bbox_coder.encode_size)
+        boxes, gt_boxes = (
+            get_box_tensor(self.bbox_coder.decode(anchors.flatten(0, 1), given.flatten(0, 1)))
+            for given in (deltas, bbox_targets)
+        )
+        quality = bbox_overlaps(boxes, gt_boxes, is_aligned=True).clamp(0, 1).view_as(label_weights)
+        target = OverlapTarget(labels, quality)
+        return super().loss_by_feat_single(
+            cls_score, bbox_pred, anchors, target, label_weights, bbox_targets, *args, **kwargs
+        )
+
+
+@MODELS.register_module()
+class GradedNRPNHead(NRPNHead):
+    """An nRPN whose target is graded, (IoU - 0.5) / 0.45 within [0, 1], in the place of 0 or 1."""
+
+    def loss_and_hardness(self, x: tuple, hidden: tuple, mined: Candidates, batch_img_metas: list) -> tuple:
+        logits = objectness_logits(self(hidden))
+        learns = mined.is_true | mined.is_false
+        corrected = (mined.logits - logits.gather(1, mined.inds)).masked_fill(~learns, 0)
+        target = ((mined.ious - 0.5) / 0.45).clamp(0, 1)
+        loss = F.binary_cross_entropy_with_logits(corrected, target, learns.float(), reduction='sum')
+        return dict(loss_nrpn_cls=[loss / learns.sum().clamp(min=1)]), logits.detach()
+
+
+@MODELS.register_module()
+class FoldedMiningRPNHead(HardNegativeRPNHead):
+    """Mines the top anchors of the score with the nRPN folded in, s - n, in the place of s."""
+
+    def _mine(self, cls_scores: list, bbox_preds: list, hidden: tuple, *args) -> Candidates:
+        with torch.no_grad():
+            folded = [score - n for score, n in zip(cls_scores, self.nrpn_head(hidden))]
+        mined = super()._mine(folded, bbox_preds, hidden, *args)
+        own = objectness_logits(cls_scores).detach().gather(1, mined.inds)
+        return mined._replace(logits=own.masked_fill(~mined.logits.isfinite(), -torch.inf))
+
+
+@HOOKS.register_module()
+class RankWeightSchedule(Hook):
+    """Lets the weight of the ranking loss fall linearly to a share of what the config says.
+
+    Args:
+        end (float): The share at the end of the training. Defaults to 0.0.
+    """
+
+    def __init__(self, end: float = 0.0) -> None:
+        self.end = end
+
+    def before_train(self, runner: object) -> None:
+        self.loss = rpn_of(runner.model).loss_rank
+        self.start = self.loss.loss_weight
+
+    def before_train_iter(self, runner: object, batch_idx: int, data_batch: object = None) -> None:
+        progress = runner.iter / runner.max_iters
+        self.loss.loss_weight = self.start * (1 - (1 - self.end) * progress)
