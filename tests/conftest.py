@@ -76,13 +76,13 @@ def data_sample(bboxes, ignored=(), size=64):
 
 @pytest.fixture
 def make_sample():
-    """A picture of 64 px with the given objects and ignored objects."""
+    """An image of 64 px with the given objects and ignored objects."""
     return data_sample
 
 
 @pytest.fixture
 def features():
-    """Features of pictures of 64 px on two levels, a picture each call's ``num``."""
+    """Features of images of 64 px on two levels, an image each call's ``num``."""
 
     def make(num=2, requires_grad=False, size=64):
         rng = torch.Generator().manual_seed(7)

@@ -1,4 +1,4 @@
-"""A short training on real pictures. Needs VOC 2007 at VOC_ROOT and ResNet-50 weights (caffe style) at R50_CAFFE."""
+"""A short training on real images. Needs VOC 2007 at VOC_ROOT and ResNet-50 weights (caffe style) at R50_CAFFE."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def test_losses_are_finite_and_fall_on_voc(run_tool, repo, tmp_path, method):
     losses = {key: [row[key] for row in rows] for key in rows[0] if 'loss' in key}
     assert len(rows) == STEPS
     assert all(math.isfinite(value) for values in losses.values() for value in values)
-    # Pictures differ from step to step: the median of a quarter. nRPN's loss, and the sum with it, need not fall yet:
+    # Images differ from step to step: the median of a quarter. nRPN's loss, and the sum with it, need not fall yet:
     # what it learns, RPN's false positives, only comes up in these steps.
     quarter, falls = STEPS // 4, losses['loss_rpn_cls']
     assert statistics.median(falls[-quarter:]) < statistics.median(falls[:quarter])

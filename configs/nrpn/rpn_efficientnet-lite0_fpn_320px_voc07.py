@@ -1,4 +1,4 @@
-# Real pictures on a CPU: EfficientNet-Lite0 at 320 pixels, trained whole, 500 steps of 8.
+# Real images on a CPU: EfficientNet-Lite0 at 320 pixels, trained whole, 500 steps of 8.
 _base_ = [
     './_base_/models/rpn_efficientnet-lite0_fpn.py',
     './_base_/datasets/voc07.py',

@@ -1,4 +1,4 @@
-# A first look at real pictures on a CPU: 200 steps at 256 pixels, with the pretrained backbone frozen.
+# A first look at real images on a CPU: 200 steps at 256 pixels, with the pretrained backbone frozen.
 _base_ = [
     './_base_/models/rpn_r50-caffe_fpn.py',
     './_base_/datasets/voc07.py',

@@ -35,5 +35,5 @@ def test_trains_and_measures(run_tool, repo, shapes, tmp_path, form):
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / 'work').glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert len([row for row in rows if 'loss_nrpn_cls' in row]) == 6  # 12 pictures, 2 a step
+    assert len([row for row in rows if 'loss_nrpn_cls' in row]) == 6  # 12 images, 2 a step
     assert any(key.endswith('mAP') for key in rows[-1])

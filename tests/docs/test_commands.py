@@ -14,7 +14,7 @@ from mmdet.models import ResNet
 
 pytestmark = pytest.mark.slow
 BLOCK = re.compile(r'^```bash\n(.*?)^```', re.S | re.M)
-# what takes long, or needs what is not here: real pictures, a registry, a GPU
+# what takes long, or needs what is not here: real images, a registry, a GPU
 ELSEWHERE = {
     'make test': '.ci/run',
     'VOC_ROOT=': 'tests/test_real.py',

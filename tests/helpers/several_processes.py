@@ -42,7 +42,7 @@ def train(model, seeds, lr=1e-2):
 def train_all(steps):
     rank, differing, finite = dist.get_rank(), 0, True
     for variant in hostile.VARIANTS:
-        if variant == 'inside':  # MMDetection refuses pictures smaller than their anchors
+        if variant == 'inside':  # MMDetection refuses images smaller than their anchors
             continue
         model = Loss(hostile.build_head(variant))
         wrapped = nn.parallel.DistributedDataParallel(model, find_unused_parameters=False)

@@ -23,7 +23,7 @@ model = dict(
     roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)),
     test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(score_thr=0.0)),
 )
-meta, prefix = dict(classes=('box',)), dict(img='pictures/')
+meta, prefix = dict(classes=('box',)), dict(img='images/')
 data = dict(data_root='data/', metainfo=meta, ann_file='boxes.json', data_prefix=prefix)
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (128, 96)
@@ -42,20 +42,20 @@ INFER = """
 import json
 from mmdet.apis import DetInferencer
 inferencer = DetInferencer('project.py', 'work/epoch_2.pth', device='cpu', show_progress=False)
-found = inferencer('data/pictures/0.png', pred_score_thr=0.0)['predictions'][0]
+found = inferencer('data/images/0.png', pred_score_thr=0.0)['predictions'][0]
 print(json.dumps([len(found['bboxes']), len(found['scores']), len(found['masks'])]))
 """
 
 
 def make_data(folder):
-    """Four pictures with a box each, in COCO's format."""
-    (folder / 'pictures').mkdir(parents=True)
+    """Four images with a box each, in COCO's format."""
+    (folder / 'images').mkdir(parents=True)
     rng = np.random.default_rng(0)
     coco = dict(images=[], annotations=[], categories=[dict(id=1, name='box')])
     for i in range(4):
-        picture = rng.integers(0, 60, (96, 128, 3), dtype=np.uint8)
-        picture[20:60, 30 + i : 80 + i] = 250
-        Image.fromarray(picture).save(folder / 'pictures' / f'{i}.png')
+        image = rng.integers(0, 60, (96, 128, 3), dtype=np.uint8)
+        image[20:60, 30 + i : 80 + i] = 250
+        Image.fromarray(image).save(folder / 'images' / f'{i}.png')
         coco['images'].append(dict(id=i, file_name=f'{i}.png', height=96, width=128))
         corners = [30 + i, 20, 80 + i, 20, 80 + i, 60, 30 + i, 60]
         coco['annotations'].append(

@@ -25,7 +25,7 @@ def hostile_hardness(hardness, step):
 
 
 def check_counts(head):
-    """Of each picture: as many as asked for or as there are, distinct, of the right kind."""
+    """Of each image: as many as asked for or as there are, distinct, of the right kind."""
     for result in head.sampling_results:
         drawn, positive = result.neg_inds.tolist(), result.pos_inds.tolist()
         assert len(set(drawn)) == len(drawn) and not set(drawn) & set(positive)
@@ -52,12 +52,12 @@ def test_losses_and_gradients_stay_finite(variant, monkeypatch):
         warnings.simplefilter('always')
         for seed in range(STEPS):
             features, samples, kinds = hostile.batch(seed)
-            seen.update([kind for picture in kinds for kind in picture], steps=1)
+            seen.update([kind for image in kinds for kind in image], steps=1)
             expected.clear()
             torch.manual_seed(seed)
             try:
                 losses = head.loss(features, samples)
-            except ValueError as error:  # MMDetection's own, for a picture smaller than its anchors
+            except ValueError as error:  # MMDetection's own, for an image smaller than its anchors
                 assert variant == 'inside' and 'no valid anchor inside' in str(error)
                 continue
             seen.update(trained=1)

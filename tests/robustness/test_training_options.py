@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 CONFIG = 'configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes.py'
 
 
-def test_accumulation_ema_clipping_frozen_stages_and_a_single_picture(run_tool, repo, shapes, tmp_path):
+def test_accumulation_ema_clipping_frozen_stages_and_a_single_image(run_tool, repo, shapes, tmp_path):
     config, work = tmp_path / 'config.py', tmp_path / 'work'
     config.write_text(
         f"""
@@ -37,7 +37,7 @@ param_scheduler = None
     conv, frozen = 'bbox_head.nrpn_head.rpn_cls.weight', 'backbone.layer2.0.conv1.weight'
     conv, frozen = (next(key for key in own[0] if key.endswith(name.split('.', 1)[1])) for name in (conv, frozen))
     changed = [not torch.equal(own[i][conv], own[i + 1][conv]) for i in range(3)]
-    assert changed == [True, False, True]  # a step every second picture
+    assert changed == [True, False, True]  # a step every second image
     assert all(torch.equal(own[0][frozen], weights[frozen]) for weights in own)
     assert not torch.equal(saved[-1]['state_dict'][conv], own[-1][conv])
     (log,) = work.glob('*/vis_data/scalars.json')

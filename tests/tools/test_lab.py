@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 
 def store(folder, num):
-    """Made features of ``num`` pictures of 64x64 with one object each."""
+    """Made features of ``num`` images of 64x64 with one object each."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i, (channels, size) in enumerate(((40, 8), (112, 4), (320, 2))):

@@ -15,7 +15,7 @@ CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 
 @pytest.fixture
 def stored(repo, shapes, tmp_path, monkeypatch):
-    """A small network, its pictures, and a folder with their features."""
+    """A small network, its images, and a folder with their features."""
     monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
     cfg = Config.fromfile(repo / CONFIG)
     cfg.model.data_preprocessor.pad_size_divisor = 256

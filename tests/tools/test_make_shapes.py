@@ -13,7 +13,7 @@ def options(root, seed):
     return ['tools/dataset_converters/make_shapes.py', root, '--train', 12, '--val', 4, '--size', 128, '--seed', seed]
 
 
-def test_the_same_options_draw_the_same_pictures_and_another_seed_others(run_tool, shapes, tmp_path):
+def test_the_same_options_draw_the_same_images_and_another_seed_others(run_tool, shapes, tmp_path):
     for seed in (0, 1):
         assert run_tool(*options(tmp_path / f'seed{seed}', seed)).returncode == 0
     assert digest(tmp_path / 'seed0') == digest(shapes)
@@ -45,13 +45,13 @@ def test_is_a_voc_data_set_of_separate_shapes_of_many_sizes(run_tool, tmp_path):
     assert len(dataset) == 80
     sizes, ignored = [], 0
     for i in range(len(dataset)):
-        picture = dataset[i]
-        assert picture['img'].shape == (256, 256, 3)
-        boxes = picture['gt_bboxes'].tensor
+        image = dataset[i]
+        assert image['img'].shape == (256, 256, 3)
+        boxes = image['gt_bboxes'].tensor
         assert (boxes >= 0).all() and (boxes <= 255).all()
         overlaps = bbox_overlaps(boxes, boxes).fill_diagonal_(0)
         assert overlaps.numel() == 0 or overlaps.max() == 0
         sizes += (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt().tolist()
-        ignored += int(picture['gt_ignore_flags'].sum())
+        ignored += int(image['gt_ignore_flags'].sum())
     assert min(sizes) < 16 and max(sizes) > 96  # below a half and above all of COCO's medium
     assert 0.03 < ignored / len(sizes) < 0.2  # one in ten is faint

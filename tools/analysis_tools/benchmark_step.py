@@ -63,7 +63,7 @@ def compare(args: argparse.Namespace) -> dict:
                     times[model.name][kind].append(seconds)
             print(f'{kind}: round {number} of {args.rounds}', flush=True)
     height, width = args.size
-    print(f'\n{args.device}, {torch.get_num_threads()} threads, {args.batch} pictures of {height}x{width}')
+    print(f'\n{args.device}, {torch.get_num_threads()} threads, {args.batch} images of {height}x{width}')
     base = times[models[0].name]
     for model, output in zip(models, outputs):
         mine = times[model.name]

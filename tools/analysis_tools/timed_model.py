@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from torch.profiler import ProfilerActivity, profile, record_function
 
-NUM_OBJECTS = 8  # a picture
+NUM_OBJECTS = 8  # per image
 
 
 def now(device: torch.device) -> float:
@@ -22,12 +22,12 @@ def now(device: torch.device) -> float:
 
 
 class TimedModel:
-    """A config's model with its optimizer, whose steps and predictions are timed on made pictures.
+    """A config's model with its optimizer, whose steps and predictions are timed on made images.
 
     Args:
         config (Path): The config. Pretrained weights are not loaded.
-        size (tuple[int, int]): Height and width of the pictures in pixels.
-        batch (int): Pictures a step.
+        size (tuple[int, int]): Height and width of the images in pixels.
+        batch (int): Images a step.
         device (str): 'cpu' or 'cuda'.
         amp (bool): Train in mixed precision.
     """
@@ -48,7 +48,7 @@ class TimedModel:
         self.num_classes = head.get('num_classes', 2)  # an RPN asks for none, and made labels start at 1
 
     def made_batch(self) -> dict:
-        """Pictures of noise with random objects, ignored ones and masks: the same ones always."""
+        """Images of noise with random objects, ignored ones and masks: the same ones always."""
         shapes = [[3, *self.size]] * self.batch
         return demo_mm_inputs(
             self.batch, shapes, num_items=[NUM_OBJECTS] * self.batch, num_classes=self.num_classes, with_mask=True

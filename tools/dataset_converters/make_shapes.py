@@ -4,9 +4,9 @@
 
 Objects are filled discs, squares and triangles. *Lookalikes* are the planted hard negatives: the same shapes, sizes
 and colours with a piece missing or a hole, and no objects. The background is noisy and crossed by lines. One object in
-ten is faint and marked difficult, so it is ignored in training and measuring. See docs/shapes.md for pictures.
+ten is faint and marked difficult, so it is ignored in training and measuring. docs/shapes.md shows some.
 
-The same options always draw the same pictures: each has a random generator of its own, made of seed and number.
+The same options always draw the same images: each has a random generator of its own, made of seed and number.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 CLASSES = ('disc', 'square', 'triangle')
 DIFFICULT_SHARE = 0.1
-MIN_SIDE, MAX_SIDE = 14, 150  # pixels of a picture of side 256
+MIN_SIDE, MAX_SIDE = 14, 150  # pixels of an image of side 256
 TRIES = 10  # to find room for a shape
 
 
@@ -65,16 +65,16 @@ def background(size: int, rng: np.random.Generator) -> np.ndarray:
     return ground
 
 
-def draw_picture(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
-    """Draw one picture.
+def draw_image(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
+    """Draw one image.
 
     Args:
-        size (int): Side of the square picture in pixels.
+        size (int): Side of the square image in pixels.
         lookalikes (int): At most so many lookalikes.
-        rng (np.random.Generator): The picture's own.
+        rng (np.random.Generator): The image's own.
 
     Returns:
-        tuple: The picture, (size, size, 3) uint8, and its objects as (name, box, difficult), a box being the first
+        tuple: The image, (size, size, 3) uint8, and its objects as (name, box, difficult), a box being the first
         and the last pixel (x1, y1, x2, y2), counted from 0.
     """
     image = background(size, rng)
@@ -93,7 +93,7 @@ def draw_picture(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
             if not taken[inside].any():  # boxes stay apart: each holds one whole shape
                 break
         else:
-            continue  # the picture is full
+            continue  # the image is full
         taken[inside] = True
         difficult = bool(is_object and rng.random() < DIFFICULT_SHARE)
         if not is_object:
@@ -124,8 +124,8 @@ def annotation(name: str, size: int, objects: list) -> ElementTree.ElementTree:
 
 
 def make_split(root: Path, split: str, names: list, args: argparse.Namespace) -> None:
-    for name in tqdm(names, desc=f'drawing {split}', unit='picture'):
-        image, objects = draw_picture(args.size, args.lookalikes, np.random.default_rng([args.seed, int(name)]))
+    for name in tqdm(names, desc=f'drawing {split}', unit='image'):
+        image, objects = draw_image(args.size, args.lookalikes, np.random.default_rng([args.seed, int(name)]))
         cv2.imwrite(str(root / 'JPEGImages' / f'{name}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         annotation(name, args.size, objects).write(root / 'Annotations' / f'{name}.xml')
     (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text('\n'.join(names) + '\n')
@@ -134,11 +134,11 @@ def make_split(root: Path, split: str, names: list, args: argparse.Namespace) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out_dir', type=Path, help='folder to make; left alone if it is there')
-    parser.add_argument('--train', type=int, default=600, help='training pictures (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=150, help='validation pictures (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=256, help='side of a picture in pixels (default: %(default)s)')
+    parser.add_argument('--train', type=int, default=600, help='training images (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=150, help='validation images (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=256, help='side of an image in pixels (default: %(default)s)')
     parser.add_argument(
-        '--lookalikes', type=int, default=8, help='most hard negatives a picture (default: %(default)s)'
+        '--lookalikes', type=int, default=8, help='most hard negatives per image (default: %(default)s)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of everything drawn (default: %(default)s)')
     args = parser.parse_args()
@@ -160,7 +160,7 @@ def main() -> None:
     make_split(part, 'val', names[args.train :], args)
     (part / stamp.name).write_text(options)
     part.rename(args.out_dir)
-    print(f'{len(names)} pictures in {args.out_dir}')
+    print(f'{len(names)} images in {args.out_dir}')
 
 
 if __name__ == '__main__':

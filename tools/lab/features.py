@@ -24,10 +24,10 @@ def store_features(model: nn.Module, dataset: Dataset, folder: Path, batch_size:
     """Run a detector's backbone over a data set and keep what it gives, in half precision.
 
     Args:
-        model (nn.Module): A detector; its ``data_preprocessor`` has to pad every picture to one size.
+        model (nn.Module): A detector; its ``data_preprocessor`` has to pad every image to one size.
         dataset (Dataset): MMDetection's, with a pipeline that packs objects.
-        folder (Path): Where to write ``level0.npy``, …, each (num_pictures, C, H, W) float16, and ``samples.json``.
-        batch_size (int): Pictures at once. Defaults to 8.
+        folder (Path): Where to write ``level0.npy``, …, each (num_images, C, H, W) float16, and ``samples.json``.
+        batch_size (int): Images at once. Defaults to 8.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
@@ -63,10 +63,10 @@ def _instances(given: dict) -> InstanceData:
 
 @DATASETS.register_module()
 class FeatureDataset(Dataset):
-    """Pictures as the features that :func:`store_features` kept of them.
+    """Images as the features that :func:`store_features` kept of them.
 
     Args:
-        folders (list[str]): Folders that were written, such as one of the pictures and one of their mirror images.
+        folders (list[str]): Folders that were written, such as one of the images and one of their mirror images.
 
     Raises:
         FileNotFoundError: If a folder does not hold stored features, or they are not complete.

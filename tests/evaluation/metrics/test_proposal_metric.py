@@ -18,7 +18,7 @@ NUMS = (1, 10, 50)
 AREAS = {'': 'all', '_s': 'small', '_m': 'medium', '_l': 'large'}
 
 
-def random_picture(rng, max_proposals=60):
+def random_image(rng, max_proposals=60):
     """Objects, ignored objects and proposals around them; whole numbers, so that scores and IoUs tie."""
 
     def boxes(num):
@@ -52,22 +52,22 @@ def fractional_image(rng, max_proposals=60):
     return gts, ignored, proposals.astype(np.float32), rng.random(len(proposals)).astype(np.float32)
 
 
-def evaluate(pictures, proposal_nums=NUMS, **kwargs):
+def evaluate(images, proposal_nums=NUMS, **kwargs):
     metric = ProposalMetric(proposal_nums=proposal_nums, **kwargs)
-    for gts, ignored, proposals, scores in pictures:
+    for gts, ignored, proposals, scores in images:
         sample = dict(
             gt_instances=dict(bboxes=torch.tensor(gts)),
             ignored_instances=dict(bboxes=torch.tensor(ignored)),
             pred_instances=dict(bboxes=torch.tensor(proposals), scores=torch.tensor(scores)),
         )
         metric.process(None, [sample])
-    return metric.evaluate(len(pictures))
+    return metric.evaluate(len(images))
 
 
-def coco_recall(pictures, proposal_nums=NUMS):
+def coco_recall(images, proposal_nums=NUMS):
     """(T, areas, budgets) by COCOeval; ignored objects are crowds."""
     annotations, results = [], []
-    for image_id, (gts, ignored, proposals, scores) in enumerate(pictures, 1):
+    for image_id, (gts, ignored, proposals, scores) in enumerate(images, 1):
         for crowd, boxes in ((0, gts), (1, ignored)):
             for x1, y1, x2, y2 in boxes.astype(float).tolist():
                 # as an annotation file states them; no finer than hundredths of a pixel here
@@ -86,7 +86,7 @@ def coco_recall(pictures, proposal_nums=NUMS):
             results.append(dict(image_id=image_id, category_id=1, bbox=[x1, y1, x2 - x1, y2 - y1], score=score))
     coco = COCO()
     coco.dataset = dict(
-        images=[dict(id=i + 1) for i in range(len(pictures))], annotations=annotations, categories=[dict(id=1)]
+        images=[dict(id=i + 1) for i in range(len(images))], annotations=annotations, categories=[dict(id=1)]
     )
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
@@ -101,14 +101,14 @@ def coco_recall(pictures, proposal_nums=NUMS):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10**6), st.integers(1, 8), st.sampled_from([random_picture, fractional_image]))
-def test_average_recall_equals_cocoeval(seed, num_pictures, random_image):
+@given(st.integers(0, 10**6), st.integers(1, 8), st.sampled_from([random_image, fractional_image]))
+def test_average_recall_equals_cocoeval(seed, num_images, random_image):
     rng = np.random.default_rng(seed)
-    pictures = [random_image(rng) for _ in range(num_pictures)]
-    expected = coco_recall(pictures)
+    images = [random_image(rng) for _ in range(num_images)]
+    expected = coco_recall(images)
     if expected is None:
         return  # COCOeval cannot take an empty set of results
-    metrics = evaluate(pictures, iou_thrs=(0.5, 0.75))
+    metrics = evaluate(images, iou_thrs=(0.5, 0.75))
     for area, suffix in enumerate(AREAS):
         for column, num in enumerate(NUMS):
             assert metrics[f'proposal/AR{suffix}@{num}'] == pytest.approx(expected[:, area, column].mean(), abs=1e-6)
@@ -118,19 +118,19 @@ def test_average_recall_equals_cocoeval(seed, num_pictures, random_image):
 
 
 def test_average_recall_of_a_trained_rpn_equals_cocoeval(repo):
-    """Twelve validation pictures of the demo, with the 1000 proposals of its stock RPN after 500 steps, seed 0."""
+    """Twelve validation images of the demo, with the 1000 proposals of its stock RPN after 500 steps, seed 0."""
     data = np.load(repo / 'tests' / 'data' / 'shapes_proposals.npz')
-    pictures = [[data[f'{key}{i}'] for key in ('gts', 'ignored', 'proposals', 'scores')] for i in range(12)]
-    assert sum(len(ignored) for _, ignored, _, _ in pictures) > 0
+    images = [[data[f'{key}{i}'] for key in ('gts', 'ignored', 'proposals', 'scores')] for i in range(12)]
+    assert sum(len(ignored) for _, ignored, _, _ in images) > 0
     nums = (10, 50, 100, 300, 1000)
-    metrics, expected = evaluate(pictures, nums), coco_recall(pictures, nums)
+    metrics, expected = evaluate(images, nums), coco_recall(images, nums)
     assert 0.3 < metrics['proposal/AR@100'] < 0.8  # trained, and not perfect
     for area, suffix in enumerate(AREAS):
         for column, num in enumerate(nums):
             assert metrics[f'proposal/AR{suffix}@{num}'] == pytest.approx(expected[:, area, column].mean(), abs=1e-6)
 
 
-def picture(gts, proposals, ignored=()):
+def image(gts, proposals, ignored=()):
     def boxes(rows):
         return np.array(rows, np.float32).reshape(-1, 4)
 
@@ -138,31 +138,31 @@ def picture(gts, proposals, ignored=()):
     return boxes(gts), boxes(ignored), boxes(proposals), scores
 
 
-def test_objects_of_pictures_without_proposals_count():
+def test_objects_of_images_without_proposals_count():
     box = [0, 0, 50, 50]
-    metrics = evaluate([picture([box], [box]), picture([box], [])])
+    metrics = evaluate([image([box], [box]), image([box], [])])
     assert metrics['proposal/AR@1'] == 0.5
-    assert metrics['proposal/FP@1'] == 0  # of the one picture that has proposals
+    assert metrics['proposal/FP@1'] == 0  # of the one image that has proposals
 
 
 def test_false_positives_are_a_share_of_the_budget():
     object_, far, other = [0, 0, 50, 50], [100, 100, 150, 150], [200, 0, 240, 50]
-    # picture 1: found, false; picture 2: false, on an ignored object
-    metrics = evaluate([picture([object_], [object_, far]), picture([object_], [far, other], ignored=[other])])
+    # image 1: found, false; image 2: false, on an ignored object
+    metrics = evaluate([image([object_], [object_, far]), image([object_], [far, other], ignored=[other])])
     assert metrics['proposal/FP@1'] == 0.5  # (0/1 + 1/1) / 2
     assert metrics['proposal/FP@10'] == 0.5  # (1/2 + 1/2) / 2: two proposals are all there are
 
 
 def test_average_best_overlap_is_a_mean_over_objects():
     object_, half, other = [0, 0, 50, 50], [0, 0, 25, 50], [100, 100, 150, 150]
-    # picture 1: 0.5, then 1; picture 2: two objects, none ever found
-    metrics = evaluate([picture([object_], [half, object_]), picture([object_, other], [])])
+    # image 1: 0.5, then 1; image 2: two objects, none ever found
+    metrics = evaluate([image([object_], [half, object_]), image([object_, other], [])])
     assert metrics['proposal/ABO@1'] == pytest.approx(0.5 / 3)
     assert metrics['proposal/ABO@10'] == pytest.approx(1 / 3)
 
 
 def test_no_object_of_a_size_is_minus_one_as_in_cocoeval():
-    metrics = evaluate([picture([[0, 0, 50, 50]], [[0, 0, 50, 50]])])
+    metrics = evaluate([image([[0, 0, 50, 50]], [[0, 0, 50, 50]])])
     assert metrics['proposal/AR_m@1'] == 1 and metrics['proposal/AR_s@1'] == -1
 
 
@@ -170,7 +170,7 @@ def test_no_object_of_a_size_is_minus_one_as_in_cocoeval():
 @given(st.integers(0, 10**6))
 def test_recall_never_falls_with_the_budget_and_never_rises_with_the_threshold(seed):
     rng = np.random.default_rng(seed)
-    metrics = evaluate([random_picture(rng) for _ in range(3)], iou_thrs=(0.5, 0.7, 0.9))
+    metrics = evaluate([random_image(rng) for _ in range(3)], iou_thrs=(0.5, 0.7, 0.9))
     for thr in ('0.5', '0.7', '0.9'):
         row = [metrics[f'proposal/recall@{num}@{thr}'] for num in NUMS]
         assert row == sorted(row)
@@ -184,7 +184,7 @@ def test_recall_never_falls_with_the_budget_and_never_rises_with_the_threshold(s
 
 def test_unsorted_scores_and_surplus_proposals():
     rng = np.random.default_rng(3)
-    gts, ignored, proposals, scores = random_picture(rng, 50)
+    gts, ignored, proposals, scores = random_image(rng, 50)
     scores = rng.permutation(len(scores)).astype(np.float32)
     order = rng.permutation(len(scores))
     plain = evaluate([(gts, ignored, proposals, scores)])
@@ -194,7 +194,7 @@ def test_unsorted_scores_and_surplus_proposals():
 def test_curves_are_written_and_agree_with_the_metrics(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / 'new' / 'proposals.json'
-    metrics = evaluate([random_picture(rng) for _ in range(5)], out_file=str(path))
+    metrics = evaluate([random_image(rng) for _ in range(5)], out_file=str(path))
     curves = json.loads(path.read_text())
     recall, column = np.array(curves['recall']), curves['proposal_nums'].index(10)
     assert recall[:, 0, column].mean() == pytest.approx(metrics['proposal/AR@10'])
@@ -206,8 +206,8 @@ def test_objects_of_32_pixels_at_fractional_places_are_small_and_medium():
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 600, (200, 2)).round(2)
     gts = np.hstack([corner, corner + 32]).astype(np.float32)
-    pictures = [picture([gt], [gt] if found else []) for gt, found in zip(gts, [True, False] * 100)]
-    metrics, expected = evaluate(pictures), coco_recall(pictures)
+    images = [image([gt], [gt] if found else []) for gt, found in zip(gts, [True, False] * 100)]
+    metrics, expected = evaluate(images), coco_recall(images)
     for area, suffix in enumerate(AREAS):
         assert metrics[f'proposal/AR{suffix}@1'] == pytest.approx(expected[:, area, 0].mean())
     assert metrics['proposal/AR_s@1'] == metrics['proposal/AR_m@1'] == 0.5 and metrics['proposal/AR_l@1'] == -1
@@ -232,7 +232,7 @@ def test_an_evaluation_of_no_image_is_refused():
 
 def test_images_without_any_object_are_told(caplog):
     MMLogger.get_current_instance().addHandler(caplog.handler)
-    metrics = evaluate([picture([], [[0, 0, 50, 50]])])
+    metrics = evaluate([image([], [[0, 0, 50, 50]])])
     MMLogger.get_current_instance().removeHandler(caplog.handler)
     assert metrics['proposal/AR@10'] == -1 and metrics['proposal/FP@10'] == 1
     assert 'no object in 1 images, so every recall is -1; check ann_file and metainfo.classes' in caplog.text
@@ -241,7 +241,7 @@ def test_images_without_any_object_are_told(caplog):
 @pytest.mark.parametrize('nums', [100, 1e2, [100], np.array([100]), np.int64(100), (100, 100.0)])
 @pytest.mark.parametrize('thrs', [0.5, [0.5], np.float32(0.5), (0.5, 0.5)])
 def test_one_number_or_several_are_taken(nums, thrs):
-    metrics = evaluate([picture([[0, 0, 50, 50]], [[0, 0, 50, 50]])], proposal_nums=nums, iou_thrs=thrs)
+    metrics = evaluate([image([[0, 0, 50, 50]], [[0, 0, 50, 50]])], proposal_nums=nums, iou_thrs=thrs)
     names = ['AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'recall@100@0.5', 'ABO@100', 'FP@100']
     assert list(metrics) == [f'proposal/{name}' for name in names]
     assert json.loads(json.dumps(metrics)) == metrics

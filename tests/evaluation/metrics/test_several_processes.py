@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from mmdet_nrpn import ProposalMetric
 
 
-def picture(number):
+def image(number):
     rng = np.random.default_rng(number)
     corner = rng.uniform(0, 100, (20, 2))
     boxes = torch.tensor(np.concatenate([corner, corner + rng.uniform(5, 60, (20, 2))], axis=1))
@@ -20,11 +20,11 @@ def picture(number):
 
 
 def evaluate(rank, world_size, num, out):
-    """As a test loop does: each process has every ``world_size``-th picture, the last ones wrap around."""
+    """As a test loop does: each process has every ``world_size``-th image, the last ones wrap around."""
     dist.init_process_group('gloo', init_method=f'file://{out}/store', rank=rank, world_size=world_size)
     metric = ProposalMetric()
     for i in range(rank, -(-num // world_size) * world_size, world_size):
-        metric.process(None, [picture(i % num)])
+        metric.process(None, [image(i % num)])
     metrics = metric.evaluate(num)
     (out / f'{rank}.json').write_text(json.dumps(metrics))
     dist.destroy_process_group()
@@ -32,11 +32,11 @@ def evaluate(rank, world_size, num, out):
 
 @pytest.mark.slow
 def test_two_processes_measure_what_one_does(tmp_path):
-    num = 7  # uneven: one process sees a picture twice
+    num = 7  # uneven: one process sees an image twice
     mp.start_processes(evaluate, args=(2, num, tmp_path), nprocs=2, start_method='fork')
     alone = ProposalMetric()
     for i in range(num):
-        alone.process(None, [picture(i)])
+        alone.process(None, [image(i)])
     expected = alone.evaluate(num)
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == pytest.approx(expected)

@@ -157,7 +157,7 @@ def test_own_objectness_as_hardness_needs_no_nrpn(build_head, features, make_sam
     assert losses['rpn_hard_neg_score'] > losses['rpn_random_neg_score']
 
 
-def test_anchors_outside_the_picture_keep_their_hardness(build_head, features, make_sample):
+def test_anchors_outside_the_image_keep_their_hardness(build_head, features, make_sample):
     """AnchorHead drops anchors that cross the border before it samples; the indices must not shift."""
     head = build_head(
         sampler=dict(type='NRPNSampler', hard_fraction=0.5, pool_factor=1),
@@ -235,7 +235,7 @@ def test_overlap_loss_at_overlap_one_is_the_stock_loss(build_head, features, mak
             torch.testing.assert_close(got[key], expected[key])
 
 
-# --- pictures with nothing in them, and DDP
+# --- images with nothing in them, and DDP
 
 
 @pytest.mark.parametrize(

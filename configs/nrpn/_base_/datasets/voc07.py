@@ -11,7 +11,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1000, 600), keep_ratio=True),
-    # after the resizing: recall is measured in pixels of the original picture
+    # after the resizing: recall is measured in pixels of the original image
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]

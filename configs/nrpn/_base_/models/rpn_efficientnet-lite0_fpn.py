@@ -1,4 +1,4 @@
-# EfficientNet-Lite0 with FPN of 64 channels from stride 8 on: real pictures on a CPU. The weights: $LITE0.
+# EfficientNet-Lite0 with FPN of 64 channels from stride 8 on: real images on a CPU. The weights: $LITE0.
 _base_ = ['mmdet::_base_/models/rpn_r50_fpn.py']
 model = dict(
     data_preprocessor=dict(mean=[127.0] * 3, std=[128.0] * 3, bgr_to_rgb=True),

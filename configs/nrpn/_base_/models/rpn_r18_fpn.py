@@ -1,4 +1,4 @@
-# ResNet-18 with MMPretrain's ImageNet weights, FPN of 64 channels from stride 8 on: real pictures on a CPU.
+# ResNet-18 with MMPretrain's ImageNet weights, FPN of 64 channels from stride 8 on: real images on a CPU.
 _base_ = ['mmdet::_base_/models/rpn_r50_fpn.py']
 model = dict(
     backbone=dict(depth=18, out_indices=(1, 2, 3), init_cfg=dict(type='Pretrained', checkpoint='mmcls://resnet18')),
