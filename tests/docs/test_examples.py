@@ -76,6 +76,21 @@ def test_hardest(train_step):
     assert n[result.hard_anchors].min() >= n[result.random_anchors].max()
 
 
+def test_the_recommended_setting_is_the_one_that_is_measured(repo, tmp_path):
+    texts = dict(
+        readme=python_blocks(repo / 'README.md')[0],
+        method=f"_base_ = ['mmdet::rpn/rpn_r50_fpn_1x_coco.py', '{repo}/configs/nrpn/_base_/methods/nrpn-rank.py']\n"
+        'model = _base_.method\n',
+    )
+    texts['readme'] = "_base_ = ['mmdet::rpn/rpn_r50_fpn_1x_coco.py']\n" + texts['readme']
+    models = []
+    for name, text in texts.items():
+        (tmp_path / f'{name}.py').write_text(text)
+        models.append(Config.fromfile(tmp_path / f'{name}.py').model)
+    assert models[1].rpn_head.pop('nrpn_head') == dict(type='NRPNHead')  # the default
+    assert models[0] == models[1]
+
+
 @pytest.mark.parametrize(
     'name',
     ['README.md', *(f'docs/{n}.md' for n in ('extending', 'measuring', 'overlap_loss', 'promises', 'seeing'))],

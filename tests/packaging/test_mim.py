@@ -49,13 +49,12 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
     key, grid = 'model.train_cfg.rpn.assigner.pos_iou_thr', tmp_path / 'grid'
     nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn-rank_'))
     command = [*mim, 'gridsearch', mmdet_package, nrpn, '--gpus', 0, '--work-dir', grid]
-    done = environment.run(*command, '--search-args', f'--{key} 0.5 0.7', *SHORT, **env)
+    done = environment.run(*command, '--search-args', f'--{key} 0.6', *SHORT, **env)
     assert done.returncode == 0, done.stdout + done.stderr
-    for value in (0.5, 0.7):
-        searched = tmp_path / f'grid_search_{key}_{value}'
-        assert len(losses(searched)) == 2
-        (ran,) = searched.glob('*.py')
-        assert Config.fromfile(ran).model.train_cfg.rpn.assigner.pos_iou_thr == value
+    searched = tmp_path / f'grid_search_{key}_0.6'
+    assert len(losses(searched)) == 2
+    (ran,) = searched.glob('*.py')
+    assert Config.fromfile(ran).model.train_cfg.rpn.assigner.pos_iou_thr == 0.6
 
     done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
     assert done.returncode == 0 and 'nrpn-rank_efficientnet-lite0_fpn_lab_voc07' in done.stdout, (

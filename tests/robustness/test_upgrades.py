@@ -36,7 +36,7 @@ def test_a_stock_checkpoint_starts_a_fresh_nrpn_and_says_so_in_a_line(make, prin
     torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'stock.pth')
     load_checkpoint(ours, str(tmp_path / 'stock.pth'), strict=True, logger='current')
     assert [line for line in printed() if 'NRPN' in line or 'missing' in line] == [
-        'The checkpoint holds no PaperNRPNHead: it starts afresh'
+        'The checkpoint holds no PaperNRPNHead; the nRPN starts from new weights'
     ]
     loaded = ours.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in fresh.items()) and len(fresh) == 6
@@ -66,7 +66,7 @@ def test_a_detectors_checkpoint_loads_as_well(repo, printed, tmp_path):
     stock = MODELS.build(cfg)
     torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'stock.pth')
     load_checkpoint(ours, str(tmp_path / 'stock.pth'), strict=True, logger='current')
-    assert sum('it starts afresh' in line for line in printed()) == 1
+    assert sum('the nRPN starts from new weights' in line for line in printed()) == 1
 
 
 @pytest.mark.parametrize('there, here', [('nrpn', 'nrpn-rank'), ('nrpn-rank', 'nrpn'), ('first edition', 'nrpn-rank')])
@@ -80,7 +80,7 @@ def test_a_checkpoint_with_another_nrpn_starts_a_fresh_one_and_says_so(make, pri
     state['bbox_head.rpn_cls.weight'] = torch.randn_like(state['bbox_head.rpn_cls.weight'])
     torch.save(dict(state_dict=state), tmp_path / 'other.pth')
     load_checkpoint(ours, str(tmp_path / 'other.pth'), strict=True, logger='current')
-    assert sum('it starts afresh' in line for line in printed()) == 1
+    assert sum('the nRPN starts from new weights' in line for line in printed()) == 1
     loaded = ours.state_dict()
     assert torch.equal(loaded['bbox_head.rpn_cls.weight'], state['bbox_head.rpn_cls.weight'])
     assert fresh and all(torch.equal(loaded[key], value) for key, value in fresh.items())

@@ -1,5 +1,7 @@
 import json
 import os
+import shlex
+import subprocess
 
 import numpy as np
 import pytest
@@ -19,27 +21,32 @@ def store(folder, num):
 
 
 @pytest.mark.slow
-def test_rows_of_a_file_are_trained_and_compared(run_tool, repo, tmp_path):
+def test_rows_of_a_file_are_configs_and_one_is_trained(run_tool, repo, tmp_path):
     for part in ('train', 'train-flipped', 'val'):
         store(tmp_path / 'features' / part, 8)
-    short = {'train_cfg.max_iters': 3, 'train_dataloader.batch_size': 2}
     config = os.path.relpath(repo / 'configs' / 'nrpn', tmp_path)
     rows = {
-        'stock': {'config': f'{config}/rpn_efficientnet-lite0_fpn_lab_voc07.py', **short},
+        '*': {'train_cfg.max_iters': 3, 'train_dataloader.batch_size': 2},
+        'stock': {'config': f'{config}/rpn_efficientnet-lite0_fpn_lab_voc07.py'},
         'half': {
             'config': f'{config}/nrpn_efficientnet-lite0_fpn_lab_voc07.py',
             'model.train_cfg.rpn.sampler.hard_fraction': 0.5,
-            **short,
+            'train_dataloader.batch_size': 4,
         },
     }
     (tmp_path / 'rows.json').write_text(json.dumps(rows))
     args = ['tools/lab.py', tmp_path / 'rows.json', '--seeds', 0, '--work-dir', tmp_path / 'work']
-    done = run_tool(*args, FEATURES=f'{tmp_path}/features/')
+    listed = run_tool(*args, '--list', FEATURES=f'{tmp_path}/features/')
+    assert listed.returncode == 0, listed.stderr
+    stock, half = (Config.fromfile(tmp_path / 'work' / name / 'seed0.py') for name in ('stock', 'half'))
+    assert stock.train_cfg.max_iters == half.train_cfg.max_iters == 3
+    assert half.model.train_cfg.rpn.sampler.hard_fraction == 0.5
+    assert [cfg.train_dataloader.batch_size for cfg in (stock, half)] == [2, 4]
+
+    done = subprocess.run(shlex.split(listed.stdout.splitlines()[1]), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    table = (tmp_path / 'work' / 'table.md').read_text()
-    assert '| stock |' in table and '| half, difference |' in table
-    ran = Config.fromfile(tmp_path / 'work' / 'half' / 'seed0.py')
-    assert ran.model.train_cfg.rpn.sampler.hard_fraction == 0.5 and ran.train_cfg.max_iters == 3
+    table = run_tool(*args, '--table', FEATURES=f'{tmp_path}/features/')
+    assert table.returncode == 0 and '| half |' in (tmp_path / 'work' / 'table.md').read_text(), table.stderr
 
 
 def test_a_row_without_its_config_is_named(run_tool, tmp_path):

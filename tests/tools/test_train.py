@@ -8,8 +8,11 @@ import time
 
 import pytest
 import torch
+from mmdet_tools import format_each_config_once
+from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from resuming import checkpoint_instead, is_whole
+from yapf.yapflib import yapf_api
 
 ITERS, NOW = CheckpointHook(by_epoch=False), '20260101_150000'
 
@@ -46,6 +49,19 @@ def history(tmp_path):
         return tmp_path
 
     return make
+
+
+def test_a_config_is_formatted_once(repo, monkeypatch):
+    """MMEngine asks for its text at the start and with each checkpoint."""
+    asked = []
+    stock = yapf_api.FormatCode
+    monkeypatch.setattr(yapf_api, 'FormatCode', lambda *args, **kwargs: asked.append(args) or stock(*args, **kwargs))
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / 'rpn_r18-w16_fpn_demo_shapes.py')
+    expected = cfg.pretty_text
+    format_each_config_once()
+    assert [cfg.pretty_text for _ in range(3)] == [expected] * 3 and len(asked) == 2
+    cfg.model.rpn_head.feat_channels = 7
+    assert 'feat_channels=7' in cfg.pretty_text and len(asked) == 3
 
 
 def test_what_last_checkpoint_says_is_followed(history):

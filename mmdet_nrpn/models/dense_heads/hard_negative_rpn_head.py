@@ -17,14 +17,23 @@ from torch.profiler import record_function
 
 from ..losses import OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
-from ..utils import Candidates, flatten_levels, in_float32, mine_candidates, objectness_logits, on_ignored
+from ..utils import (
+    Candidates,
+    clip_bboxes,
+    flatten_levels,
+    in_float32,
+    mine_candidates,
+    objectness_logits,
+    on_ignored,
+)
 from .nrpn_head import NRPNHead
 from .removed_settings import refuse_removed_settings, refuse_settings_of_an_rpn
 
-HARDNESS = ('nrpn', 'rpn')
+HARDNESS_SOURCES = ('nrpn', 'rpn')
 # An anchor lies on an ignored object from this share of its own area on.
 IGNORED_IOF_THR = 0.3
-POSITIVE, NEITHER, HARD_CANDIDATE = 1, 0, -1
+# What an anchor is to the ranking.
+POSITIVE, NEITHER, NEGATIVE = 1, 0, -1
 
 
 @MODELS.register_module()
@@ -36,14 +45,15 @@ class HardNegativeRPNHead(RPNHead):
     :class:`~mmdet_nrpn.models.NRPNSampler` samples the negatives that the nRPN finds hard (the paper).
     ``forward`` and ``predict`` are inherited, and a head that is built for inference has no nRPN.
 
-    Anchors in an image's padding and anchors on ignored objects are never mined, ranked or sampled as hard. The head
+    Anchors in an image's padding and anchors on ignored objects are never mined, ranked as negatives or sampled as
+    hard. The head
     also hands :class:`~mmdet_nrpn.models.OverlapLoss` the overlap of each positive anchor with its object.
 
     Args:
         in_channels (int): Channels of the features.
         nrpn_head (dict, optional): Config of the nRPN, :class:`~mmdet_nrpn.models.NRPNHead` if it has no type. None
             trains without one. Defaults to ``dict()``.
-        hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness in its place, which builds no nRPN. Defaults to
+        hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness in its place, which keeps no nRPN. Defaults to
             'nrpn'.
         loss_rank (dict, optional): Config of a :class:`~mmdet_nrpn.models.HardNegativeRankLoss`. Defaults to None.
         kwargs: Arguments of ``RPNHead``.
@@ -68,8 +78,10 @@ class HardNegativeRPNHead(RPNHead):
         loss_rank: OptConfigType = None,
         **kwargs,
     ) -> None:
-        if hardness not in HARDNESS:
-            raise ValueError(f'HardNegativeRPNHead: hardness must be one of {HARDNESS}, got hardness={hardness!r}')
+        if hardness not in HARDNESS_SOURCES:
+            raise ValueError(
+                f'HardNegativeRPNHead: hardness must be one of {HARDNESS_SOURCES}, got hardness={hardness!r}'
+            )
         refuse_removed_settings(kwargs, nrpn_head, kwargs.get('train_cfg'))
         super().__init__(in_channels, **kwargs)
         if not self.use_sigmoid_cls:
@@ -141,7 +153,10 @@ class HardNegativeRPNHead(RPNHead):
         own = {} if self.nrpn_head is None else self.nrpn_head.state_dict(prefix=f'{prefix}nrpn_head.')
         if given != own.keys():
             if own:
-                print_log(f'The checkpoint holds no {type(self.nrpn_head).__name__}: it starts afresh', 'current')
+                print_log(
+                    f'The checkpoint holds no {type(self.nrpn_head).__name__}; the nRPN starts from new weights',
+                    'current',
+                )
             for key in given:
                 state_dict.pop(key)
             state_dict.update(own)
@@ -170,7 +185,12 @@ class HardNegativeRPNHead(RPNHead):
 
         Returns:
             tuple | list[Tensor]: What ``nrpn_head`` returns.
+
+        Raises:
+            ValueError: If the head has no nRPN.
         """
+        if self.nrpn_head is None:
+            raise ValueError('HardNegativeRPNHead: forward_nrpn needs an nRPN, and this head has none')
         return self.nrpn_head(hidden if isinstance(self.nrpn_head, NRPNHead) else x)
 
     def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
@@ -291,7 +311,7 @@ class HardNegativeRPNHead(RPNHead):
         if self.loss_rank is not None:
             with record_function('nRPN: ranking'):
                 logits, roles = objectness_logits(cls_scores), torch.cat(roles, dim=1)
-                rank = self.loss_rank(logits, roles == POSITIVE, roles == HARD_CANDIDATE, prior=hardness)
+                rank = self.loss_rank(logits, roles == POSITIVE, roles == NEGATIVE, prior=hardness)
                 losses['loss_rpn_rank'] = [rank]
         if hardness is not None and isinstance(self.sampler, NRPNSampler):
             logits = objectness_logits(cls_scores).detach()
@@ -328,12 +348,12 @@ class HardNegativeRPNHead(RPNHead):
         pred_instances = InstanceData(priors=anchors)
         assign_result = self.assigner.assign(pred_instances, gt_instances, gt_instances_ignore)
 
+        # which negatives may be hard: sampled as such, or ranked below the positives
         ignored_bboxes = None if gt_instances_ignore is None else gt_instances_ignore.bboxes
-        may_be_hard = (assign_result.gt_inds == 0) & ~on_ignored(
-            get_box_tensor(anchors), ignored_bboxes, IGNORED_IOF_THR
-        )
+        in_image = clip_bboxes(get_box_tensor(anchors), img_meta['img_shape'])
+        may_be_hard = (assign_result.gt_inds == 0) & ~on_ignored(in_image, ignored_bboxes, IGNORED_IOF_THR)
         # before the sampler, which may add the objects to the anchors
-        roles = torch.where(may_be_hard, HARD_CANDIDATE, (assign_result.gt_inds > 0).long())
+        roles = torch.where(may_be_hard, NEGATIVE, torch.where(assign_result.gt_inds > 0, POSITIVE, NEITHER))
         hardness = img_meta.get('hardness')
         if hardness is not None and isinstance(self.sampler, NRPNSampler):
             hardness = hardness[inside_flags].masked_fill(~may_be_hard, -torch.inf)
@@ -367,9 +387,10 @@ class HardNegativeRPNHead(RPNHead):
         label_weights[neg_inds] = 1.0
         if unmap_outputs:
             labels = unmap(labels, len(flat_anchors), inside_flags, fill=self.num_classes)
-            label_weights, bbox_targets, bbox_weights, overlaps, roles = (
+            roles = unmap(roles, len(flat_anchors), inside_flags, fill=NEITHER)
+            label_weights, bbox_targets, bbox_weights, overlaps = (
                 unmap(values, len(flat_anchors), inside_flags)
-                for values in (label_weights, bbox_targets, bbox_weights, overlaps, roles)
+                for values in (label_weights, bbox_targets, bbox_weights, overlaps)
             )
         return labels, label_weights, bbox_targets, bbox_weights, pos_inds, neg_inds, result, overlaps, roles
 

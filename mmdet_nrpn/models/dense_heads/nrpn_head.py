@@ -5,7 +5,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..utils import Candidates, objectness_logits
+from ..utils import Candidates, check_number, objectness_logits
 
 
 @MODELS.register_module()
@@ -17,7 +17,7 @@ class NRPNHead(BaseModule):
     .. math:: L = \operatorname{BCE}(\sigma(\operatorname{stopgrad}(s) - n), y)
 
     where :math:`y = 1` if the decoded box has an IoU of ``iou_thr`` or more with an object. Anchors on ignored objects
-    are left out. So :math:`s - n` is the better objectness, and :math:`n > 0` says that the RPN is too sure. The
+    are left out. So :math:`s - n` is the corrected logit, and :math:`n > 0` says that the RPN is too sure. The
     convolution sees the RPN's hidden features, detached, and starts at zero.
 
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead` builds it and fills in the first two arguments. For the paper's
@@ -25,7 +25,7 @@ class NRPNHead(BaseModule):
 
     Args:
         feat_channels (int): Channels of the hidden features.
-        num_base_priors (int): Anchors per place.
+        num_base_priors (int): Anchors per location.
         max_num (int): Anchors per image to learn from, at least 1. Defaults to 300.
         iou_thr (float): A decoded box lies on an object from this IoU on, in [0, 1]. Defaults to 0.3.
 
@@ -35,10 +35,8 @@ class NRPNHead(BaseModule):
 
     def __init__(self, feat_channels: int, num_base_priors: int, max_num: int = 300, iou_thr: float = 0.3) -> None:
         super().__init__(init_cfg=dict(type='Constant', layer='Conv2d', val=0))
-        if max_num < 1 or int(max_num) != max_num:
-            raise ValueError(f'NRPNHead: rpn_head.nrpn_head.max_num must be an integer >= 1, got max_num={max_num}')
-        if not 0 <= iou_thr <= 1:
-            raise ValueError(f'NRPNHead: rpn_head.nrpn_head.iou_thr must be in [0, 1], got iou_thr={iou_thr}')
+        check_number('NRPNHead', 'rpn_head.nrpn_head.max_num', max_num, 1, integer=True)
+        check_number('NRPNHead', 'rpn_head.nrpn_head.iou_thr', iou_thr, 0, 1)
         self.max_num = int(max_num)
         self.iou_thr = iou_thr
         self.nrpn_cls = nn.Conv2d(feat_channels, num_base_priors, 1)

@@ -5,6 +5,11 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from ..utils import check_number
+
+# A weighted prior is cut off here, so that an infinite one leaves the loss finite: exp(-100) is next to nothing.
+MOST = 100
+
 
 @MODELS.register_module()
 class HardNegativeRankLoss(nn.Module):
@@ -39,14 +44,9 @@ class HardNegativeRankLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 0.25, num_negatives: int = 256, prior_weight: float = 1.0) -> None:
         super().__init__()
-        if not 0 <= loss_weight < float('inf'):
-            raise ValueError(f'HardNegativeRankLoss: loss_weight must be >= 0, got loss_weight={loss_weight}')
-        if num_negatives < 1 or int(num_negatives) != num_negatives:
-            raise ValueError(
-                f'HardNegativeRankLoss: num_negatives must be an integer >= 1, got num_negatives={num_negatives}'
-            )
-        if not abs(prior_weight) < float('inf'):
-            raise ValueError(f'HardNegativeRankLoss: prior_weight must be finite, got prior_weight={prior_weight}')
+        check_number('HardNegativeRankLoss', 'loss_weight', loss_weight, 0)
+        check_number('HardNegativeRankLoss', 'num_negatives', num_negatives, 1, integer=True)
+        check_number('HardNegativeRankLoss', 'prior_weight', prior_weight)
         self.loss_weight = loss_weight
         self.num_negatives = int(num_negatives)
         self.prior_weight = prior_weight
@@ -68,7 +68,7 @@ class HardNegativeRankLoss(nn.Module):
             logits (Tensor): Objectness, (N, A): N images, A anchors per image.
             positive (Tensor): Anchors to rank above, (N, A) bool.
             negative (Tensor): Anchors to choose the hardest from, (N, A) bool. An anchor in neither mask plays no part.
-            prior (Tensor, optional): (N, A), used detached; larger counts more.
+            prior (Tensor, optional): (N, A), used detached; larger counts more. NaN counts as -inf does, least.
             avg_factor (float, optional): Divisor. Defaults to None: the number of positives, at least 1.
 
         Returns:
@@ -99,7 +99,7 @@ class HardNegativeRankLoss(nn.Module):
 
     def _log_factor(self, prior: Tensor, chosen: Tensor) -> Tensor:
         """c_j of the formula, for the chosen negatives (N, K) of each image."""
-        weighted = self.prior_weight * prior
-        mean = weighted.masked_fill(~chosen, -torch.inf).logsumexp(dim=1, keepdim=True)
-        mean = mean - chosen.sum(dim=1, keepdim=True).clamp(min=1).to(mean.dtype).log()
-        return weighted - mean.masked_fill(~chosen.any(dim=1, keepdim=True), 0)
+        weighted = (self.prior_weight * prior.nan_to_num(nan=-torch.inf)).clamp(-MOST, MOST)
+        log_mean = weighted.masked_fill(~chosen, -torch.inf).logsumexp(dim=1, keepdim=True)
+        log_mean = log_mean - chosen.sum(dim=1, keepdim=True).clamp(min=1).to(log_mean.dtype).log()
+        return weighted - log_mean.masked_fill(~chosen.any(dim=1, keepdim=True), 0)

@@ -176,6 +176,27 @@ def test_anchors_outside_the_image_keep_their_hardness(build_head, features, mak
     assert sorted(hard.tolist()) == sorted(expected.tolist())
 
 
+def test_an_anchor_is_compared_with_ignored_objects_as_far_as_it_lies_in_the_image(
+    build_head, features, make_sample, monkeypatch
+):
+    ignored = torch.tensor([[0.0, 0, 64, 8]])
+    head = build_head(**FOCAL, loss_rank=RANK)
+    calls = rank_inputs(head, monkeypatch)
+    head.loss(features(1), [make_sample([], ignored.tolist())])
+    anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
+    iof = bbox_overlaps(anchors.clamp(0, 64), ignored, mode='iof')[:, 0]
+    unclipped = bbox_overlaps(anchors, ignored, mode='iof')[:, 0]
+    assert ((iof >= 0.3) & (unclipped < 0.3)).any()
+    ((_, _, negative, _),) = calls
+    assert torch.equal(negative[0], iof < 0.3)
+
+
+def test_forward_nrpn_without_one_is_told(build_head, features):
+    head = build_head(**FOCAL, nrpn_head=None)
+    with pytest.raises(ValueError, match='forward_nrpn needs an nRPN'):
+        head.forward_nrpn(*([features(1)] * 2))
+
+
 @pytest.mark.parametrize('hardness', ['nrpn', 'rpn'])
 def test_ignored_objects_are_neither_false_positives_nor_hard(build_head, features, make_sample, hardness):
     ignored = [[0.0, 0, 40, 64]]
@@ -387,7 +408,8 @@ def test_ranks_all_positives_and_all_negatives_but_ignored_and_invalid_ones(
         valid = places < sample.img_shape[1]
         expected = (ious < 0.3) & valid
         if i == 1:
-            expected &= bbox_overlaps(anchors, sample.ignored_instances.bboxes, mode='iof')[:, 0] < 0.3
+            clipped = anchors.clamp(min=0).minimum(torch.tensor([40.0, 64, 40, 64]))
+            expected &= bbox_overlaps(clipped, sample.ignored_instances.bboxes, mode='iof')[:, 0] < 0.3
         assert torch.equal(negative[i], expected)
         assert (positive[i] & valid).sum() == positive[i].sum() > 0
         assert (ious[positive[i]] >= 0.3).all() and not (positive[i] & negative[i]).any()

@@ -114,6 +114,9 @@ def test_without_its_loss_it_does_not():
     [
         (dict(max_num=0), 'max_num=0'),
         (dict(max_num=1.5), 'max_num=1.5'),
+        (dict(max_num=float('inf')), 'max_num=inf'),
+        (dict(max_num=None), 'max_num=None'),
+        (dict(iou_thr='0.3'), "iou_thr='0.3'"),
         (dict(iou_thr=-0.1), 'iou_thr=-0.1'),
         (dict(iou_thr=2), 'iou_thr=2'),
     ],

@@ -121,6 +121,30 @@ def test_the_prior_moves_the_gradient_to_what_it_calls_hard():
     assert prior.grad is None
 
 
+@pytest.mark.parametrize(
+    'prior, weights',
+    [
+        ([0.0, -math.inf, 0.0], [0.5, 0, 0.5]),
+        ([0.0, math.nan, 0.0], [0.5, 0, 0.5]),
+        ([0.0, math.inf, 0.0], [0, 1, 0]),
+        ([-math.inf] * 3, [1 / 3] * 3),
+        ([math.nan] * 3, [1 / 3] * 3),
+        ([math.inf] * 3, [1 / 3] * 3),
+    ],
+)
+@pytest.mark.parametrize('prior_weight', [1.0, 0.5])
+def test_a_prior_that_is_not_finite_leaves_the_loss_finite(prior, weights, prior_weight):
+    """NaN and -inf count as nothing, inf as everything; the factors' mean stays 1."""
+    logits = torch.zeros(1, 4, requires_grad=True)
+    positive = torch.tensor([[True, False, False, False]])
+    loss = HardNegativeRankLoss(1.0, prior_weight=prior_weight)(
+        logits, positive, ~positive, torch.tensor([[0.0, *prior]])
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(1 + 3), abs=1e-4)
+    torch.testing.assert_close(logits.grad[0], torch.tensor([-0.75, *(0.75 * w for w in weights)]), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     logits, positive, negative, prior = random_case(7, 2, 50)
@@ -148,6 +172,10 @@ def test_memory_grows_linearly_with_anchors():
         (dict(loss_weight=math.nan), 'loss_weight=nan'),
         (dict(num_negatives=0), 'num_negatives=0'),
         (dict(num_negatives=2.5), 'num_negatives=2.5'),
+        (dict(num_negatives=math.inf), 'num_negatives=inf'),
+        (dict(num_negatives=None), 'num_negatives=None'),
+        (dict(num_negatives=True), 'num_negatives=True'),
+        (dict(loss_weight='0.25'), "loss_weight='0.25'"),
         (dict(prior_weight=math.inf), 'prior_weight=inf'),
     ],
 )

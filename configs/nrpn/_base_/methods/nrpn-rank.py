@@ -1,4 +1,4 @@
-# The recommended setting: focal loss, and every positive ranked above the negatives that the nRPN finds hardest.
+# The recommended setting: focal loss, and every positive ranked above the hardest negatives, weighted by the nRPN.
 _base_ = ['./rpn-focal.py']
 method = dict(
     rpn_head=dict(

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.profiler import record_function
 
-from ...utils import sample_from
+from ...utils import check_number, sample_from
 
 
 @TASK_UTILS.register_module()
@@ -64,14 +64,13 @@ class NRPNSampler(RandomSampler):
         hard_iou_thr: Optional[float] = None,
         context: Optional[torch.nn.Module] = None,
     ) -> None:
-        if not 0 <= hard_fraction <= 1:
-            raise ValueError(f'NRPNSampler: hard_fraction must be in [0, 1], got hard_fraction={hard_fraction}')
-        if int(pool_factor) != pool_factor or pool_factor < 1:
-            raise ValueError(f'NRPNSampler: pool_factor must be an integer >= 1, got pool_factor={pool_factor}')
-        if hard_iou_thr is not None and not 0 < hard_iou_thr <= 1:
-            raise ValueError(f'NRPNSampler: hard_iou_thr must be in (0, 1] or None, got hard_iou_thr={hard_iou_thr}')
-        if not 0 <= warmup <= 1:
-            raise ValueError(f'NRPNSampler: warmup is a share of the training in [0, 1], got warmup={warmup}')
+        check_number('NRPNSampler', 'hard_fraction', hard_fraction, 0, 1)
+        check_number('NRPNSampler', 'pool_factor', pool_factor, 1, integer=True)
+        check_number('NRPNSampler', 'warmup', warmup, 0, 1)  # a share of the training
+        if hard_iou_thr is not None:
+            check_number('NRPNSampler', 'hard_iou_thr', hard_iou_thr, 0, 1)
+            if hard_iou_thr == 0:
+                raise ValueError('NRPNSampler: no negative is hard with hard_iou_thr=0; write None, or one above 0')
         if add_gt_as_proposals:
             raise ValueError(
                 'NRPNSampler: add_gt_as_proposals=True puts objects before the anchors, which would shift the '

@@ -1,0 +1,26 @@
+import math
+from typing import Any
+
+
+def check_number(
+    owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, integer: bool = False
+) -> None:
+    """Refuse a setting that is no finite number within its bounds, which are allowed themselves.
+
+    Args:
+        owner (str): Whose setting it is.
+        name (str): Its key.
+        value (Any): What was given.
+        low (float): Least value. Defaults to -infinity.
+        high (float): Largest value. Defaults to infinity.
+        integer (bool): Whether it has to be a whole number. Defaults to False.
+
+    Raises:
+        ValueError: Naming key, value and bounds.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number and low <= value <= high and not (integer and value != int(value)):
+        return
+    kind = 'an integer' if integer else 'a number'
+    bounds = f'in [{low}, {high}]' if math.isfinite(high) else f'>= {low}' if math.isfinite(low) else 'that is finite'
+    raise ValueError(f'{owner}: {name} must be {kind} {bounds}, got {name}={value!r}')
