@@ -1,4 +1,4 @@
-# make demo: set up, train a stock RPN and one that an nRPN teaches, and compare them
+# make demo: set up, train a stock RPN and nrpn-rank, and compare them
 # make check: set up, lint, check types, run the tests that train nothing
 # make test: set up, lint and test
 # make docs: set up, build the documentation's site
