@@ -44,7 +44,7 @@ def test_counts_are_those_of_a_loop_over_anchors_and_objects(run_tool, repo, sha
     for index in (0, 4, 8):  # of twelve
         sample = dataset[index]['data_samples']
         gts, anchors = sample.gt_instances.bboxes.tensor.numpy().astype(float), anchors_of(sample.img_shape[0])
-        ious = np.array([[iou(anchor, gt) for gt in gts] for anchor in anchors]).reshape(-1, len(gts))
+        ious = np.array([[iou(anchor, gt) for gt in gts] for anchor in anchors]).reshape(len(anchors), len(gts))
         best = ious.max(1, initial=0)
         positive = best >= 0.7
         for column in ious.T:
