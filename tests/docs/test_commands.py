@@ -22,7 +22,6 @@ ELSEWHERE = {
     'cd data/VOCdevkit': 'tests/tools/test_store_features.py',
     'python tools/model_converters/efficientnet_lite0.py': 'tests/tools/test_efficientnet_lite0.py',
     'VOC_TRAIN=fit': 'tests/tools/test_store_features.py',
-    'VOC_TRAIN=train VOC_VAL=val python tools/train.py': 'tests/test_real.py',
     'FEATURES=': 'tests/tools/test_lab.py',
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',

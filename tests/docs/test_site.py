@@ -69,10 +69,10 @@ def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch):
 
 
 def test_files_that_are_named_are_there(repo):
-    """As `tools/train.py`; ablation.md is a record of the first edition."""
+    """As `tools/train.py`."""
     pattern = re.compile(r'`((?:docs|tools|configs|tests|mmdet_nrpn|requirements|\.dev_scripts)/[\w./-]+)`')
     pages = [repo / 'README.md', repo / 'CONTRIBUTING.md', repo / 'configs' / 'nrpn' / 'README.md']
-    pages += [page for page in (repo / 'docs').glob('*.md') if page.name != 'ablation.md']
+    pages += (repo / 'docs').glob('*.md')
     named = {(page.name, path) for page in pages for path in pattern.findall(page.read_text())}
     assert len(named) > 20
     assert [(page, path) for page, path in named if not (repo / path).exists()] == []
