@@ -225,4 +225,5 @@ def test_threads_wait_for_each_other_asleep(repo, tool):
         return {int(spins) > 0 for spins in re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)}
 
     assert spins() == {False}
-    assert spins(OMP_WAIT_POLICY='ACTIVE') == {True}
+    if tool == 'train.py':
+        assert spins(OMP_WAIT_POLICY='ACTIVE') == {True}
