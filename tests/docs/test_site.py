@@ -1,5 +1,6 @@
 """The site builds without a warning, and the drawing has the names that the code has."""
 
+import json
 import re
 import runpy
 import shutil
@@ -66,6 +67,23 @@ def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch):
     runpy.run_path(str(repo / '.dev_scripts' / 'draw_frontier.py'), run_name='__main__')
     drawn, shipped = (plt.imread(path) for path in (out, repo / 'docs' / 'images' / 'frontier.png'))
     assert drawn.shape == shipped.shape and abs(drawn - shipped).mean() < 0.01
+
+
+def test_results_are_kept_with_their_sweeps(repo, tmp_path, monkeypatch, capsys):
+    work, out = tmp_path / 'work', tmp_path / 'kept'
+    metrics = {'AR@10': 0.1, 'AR@100': 0.2, 'AR@1000': 1 / 3, 'FP@10': 0.4, 'FP@100': 0.5, 'ABO@10': 0.6}
+    for seed in (0, 1):
+        (work / 'mine' / f'seed{seed}').mkdir(parents=True)
+        (work / 'mine' / f'seed{seed}' / 'fold.json').write_text(json.dumps({'0': metrics, '0.5': metrics}))
+    (work / 'table.md').write_text('the table')
+    (work / 'runs.csv').write_text('name,seed')
+    monkeypatch.setattr(sys, 'argv', ['keep_results.py', str(work), str(out)])
+    runpy.run_path(str(repo / '.dev_scripts' / 'keep_results.py'), run_name='__main__')
+    assert (out / 'table.md').read_text() == 'the table' and (out / 'runs.csv').read_text() == 'name,seed'
+    lines = (out / 'fold.csv').read_text().splitlines()
+    assert lines[1] == 'name,seed,fold,AR@10,AR@100,AR@1000,FP@10,FP@100'
+    assert lines[2:] == [f'mine,{seed},{fold},0.1,0.2,0.333333,0.4,0.5' for seed in (0, 1) for fold in ('0', '0.5')]
+    assert 'fold.csv of 2 sweeps' in capsys.readouterr().out
 
 
 def test_files_that_are_named_are_there(repo):
