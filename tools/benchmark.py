@@ -23,7 +23,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 # before torch is imported, as in train.py: the plan times a few steps here
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -145,7 +145,8 @@ def printable(text: str) -> str:
     return text
 
 
-def main() -> None:
+def main(called: Optional[str] = None) -> None:
+    """Run, with what stands in the tables as the command; None: this one."""
     args = parse_args()
     if args.checkpoints:
         runs = [Run(config, 0, args.work_dir, path) for config, path in zip(args.configs, args.checkpoints)]
@@ -168,7 +169,8 @@ def main() -> None:
                     print(shlex.join(run.command()))
             return
         failed = execute(runs, args.jobs)
-    table = report(args.work_dir, [(run.name, run.seed) for run in runs], ' '.join(['python', *sys.argv]))
+    called = called or ' '.join(['python', *sys.argv])
+    table = report(args.work_dir, [(run.name, run.seed) for run in runs], called)
     print(
         printable(
             f'\n{table}\n\nTables, results and figures: {args.work_dir}/table.md, runs.csv, results.json, recall.png'

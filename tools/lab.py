@@ -12,9 +12,11 @@ Further arguments go to tools/benchmark.py.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -48,10 +50,11 @@ def main() -> None:
         parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
     folder = args.work_dir / 'configs'
     folder.mkdir(parents=True, exist_ok=True)
-    configs = [write_config(name, row, args.rows, folder) for name, row in rows.items()]
-    tool = Path(__file__).with_name('benchmark.py')
-    sys.argv = [os.path.relpath(tool), *configs, '--work-dir', str(args.work_dir), *others]
-    runpy.run_path(str(tool), run_name='__main__')
+    with contextlib.redirect_stdout(sys.stderr):  # MMEngine tells of variables, and --list must not
+        configs = [write_config(name, row, args.rows, folder) for name, row in rows.items()]
+    called = shlex.join(['python', *sys.argv])
+    sys.argv = [sys.argv[0], *configs, '--work-dir', str(args.work_dir), *others]
+    runpy.run_path(str(Path(__file__).with_name('benchmark.py')))['main'](called)
 
 
 if __name__ == '__main__':

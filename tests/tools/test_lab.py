@@ -46,7 +46,9 @@ def test_rows_of_a_file_are_configs_and_one_is_trained(run_tool, repo, tmp_path)
     done = subprocess.run(shlex.split(listed.stdout.splitlines()[1]), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     table = run_tool(*args, '--table', FEATURES=f'{tmp_path}/features/')
-    assert table.returncode == 0 and '| half |' in (tmp_path / 'work' / 'table.md').read_text(), table.stderr
+    assert table.returncode == 0, table.stderr
+    written = (tmp_path / 'work' / 'table.md').read_text()
+    assert '| half |' in written and f'- command: `python tools/lab.py {tmp_path}/rows.json --seeds 0' in written
 
 
 def test_a_row_without_its_config_is_named(run_tool, tmp_path):
