@@ -4,10 +4,11 @@ python .dev_scripts/make_metafile.py
 """
 
 import csv
+import functools
 import statistics
 import sys
 from pathlib import Path
-from typing import Iterable
+from typing import Callable, Iterable
 
 import yaml
 from mmengine.config import Config
@@ -54,9 +55,9 @@ def read_runs(table: Path) -> list:
     return [{**environment, **run} for run in csv.DictReader(line for line in lines if not line.startswith('#'))]
 
 
-def models(table: Path, train: str, test: str, configs: Iterable[Path]) -> list:
+def models(table: Path, train: str, test: str, configs: Iterable[Path], hash_of: Callable[[Path], str]) -> list:
     """A row per config: those that were run as they are today, which their hash tells."""
-    today = {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in configs}
+    today = {hash_of(file): file.stem for file in configs}
     of_today = {}
     for run in read_runs(table):
         if run['config_hash'] in today:
@@ -85,11 +86,14 @@ def models(table: Path, train: str, test: str, configs: Iterable[Path]) -> list:
 
 
 def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
+    hash_of = functools.cache(lambda file: config_hash(Config.fromfile(file, import_custom_modules=False)))
     rows = [
         row
         for name, data in RESULTS.items()
         for row in models(
-            ROOT / 'docs' / 'results' / name, **{**data, 'configs': sorted(configs.glob(data['configs']))}
+            ROOT / 'docs' / 'results' / name,
+            **{**data, 'configs': sorted(configs.glob(data['configs']))},
+            hash_of=hash_of,
         )
     ]
     rows = [*{row['Name']: row for row in reversed(rows)}.values()][::-1]  # the first table's of a config in several
