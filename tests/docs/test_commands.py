@@ -27,6 +27,7 @@ ELSEWHERE = {
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
     'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
+    'python .dev_scripts/keep_results.py': 'tests/docs/test_site.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
     # these with all rows or other flags; `make demo` and own_data.md run it as well
