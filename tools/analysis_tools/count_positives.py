@@ -22,20 +22,18 @@ from rich.progress import track
 from mmdet_nrpn.utils import rpn_of
 
 
-def count_positives(cfg: Config, num_images: int, seed: int = 0) -> Dict[str, float]:
+def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
     """Count what the RPN's assigner makes of the training data.
 
     Args:
         cfg (Config): A detector's with an RPN.
         num_images (int): Images to look at, evenly over the data set.
-        seed (int): Of the augmentation. Defaults to 0.
 
     Returns:
         dict[str, float]: Means over the images: ``objects``, ``positives``, ``negatives`` and ``neither`` (anchors
         that have no target) per image; ``positives of IoU 0.5``, of anchor and object; and ``objects without``, the
         share of objects that no anchor is assigned to, in percent.
     """
-    torch.manual_seed(seed)
     head = rpn_of(MODELS.build(cfg.model))
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     step = max(1, len(dataset) // num_images)

@@ -1,7 +1,6 @@
 """What rows of a table need and the package does not have: other methods' parts, and ideas that were only tried."""
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import HOOKS, MODELS
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmengine.hooks import Hook
@@ -40,13 +39,8 @@ class QualityFocalRPNHead(HardNegativeRPNHead):
 class GradedNRPNHead(NRPNHead):
     """An nRPN whose target is graded, (IoU - 0.5) / 0.45 within [0, 1], in the place of 0 or 1."""
 
-    def loss_and_hardness(self, x: tuple, hidden: tuple, mined: Candidates, batch_img_metas: list) -> tuple:
-        logits = objectness_logits(self(hidden))
-        learns = mined.is_true | mined.is_false
-        corrected = (mined.logits - logits.gather(1, mined.inds)).masked_fill(~learns, 0)
-        target = ((mined.ious - 0.5) / 0.45).clamp(0, 1)
-        loss = F.binary_cross_entropy_with_logits(corrected, target, learns.float(), reduction='sum')
-        return dict(loss_nrpn_cls=[loss / learns.sum().clamp(min=1)]), logits.detach()
+    def target(self, mined: Candidates) -> Tensor:
+        return ((mined.ious - 0.5) / 0.45).clamp(0, 1)
 
 
 @MODELS.register_module()

@@ -349,9 +349,10 @@ class HardNegativeRPNHead(RPNHead):
         assign_result = self.assigner.assign(pred_instances, gt_instances, gt_instances_ignore)
 
         # which negatives may be hard: sampled as such, or ranked below the positives
-        ignored_bboxes = None if gt_instances_ignore is None else gt_instances_ignore.bboxes
-        in_image = clip_bboxes(get_box_tensor(anchors), img_meta['img_shape'])
-        may_be_hard = (assign_result.gt_inds == 0) & ~on_ignored(in_image, ignored_bboxes, IGNORED_IOF_THR)
+        may_be_hard = assign_result.gt_inds == 0
+        if gt_instances_ignore is not None and len(gt_instances_ignore) > 0:
+            in_image = clip_bboxes(get_box_tensor(anchors), img_meta['img_shape'])
+            may_be_hard &= ~on_ignored(in_image, gt_instances_ignore.bboxes, IGNORED_IOF_THR)
         # before the sampler, which may add the objects to the anchors
         roles = torch.where(may_be_hard, NEGATIVE, torch.where(assign_result.gt_inds > 0, POSITIVE, NEITHER))
         hardness = img_meta.get('hardness')

@@ -72,5 +72,9 @@ class NRPNHead(BaseModule):
         learns = mined.is_true | mined.is_false
         # an invalid anchor's logit is -inf
         corrected = corrected.masked_fill(~learns, 0)
-        loss = F.binary_cross_entropy_with_logits(corrected, mined.is_true.float(), learns.float(), reduction='sum')
+        loss = F.binary_cross_entropy_with_logits(corrected, self.target(mined), learns.float(), reduction='sum')
         return dict(loss_nrpn_cls=[loss / learns.sum().clamp(min=1)]), logits.detach()
+
+    def target(self, mined: Candidates) -> Tensor:
+        """y of the docstring, (N, K) float32. A subclass may grade it, within [0, 1]."""
+        return mined.is_true.float()
