@@ -34,10 +34,12 @@ ELSEWHERE = {
     'python tools/benchmark.py --': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py rpn_mine.py': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py  ': 'tests/tools/test_benchmark.py',
-    'parallel -j': 'tests/tools/test_benchmark.py',
+    'parallel -j 4': 'tests/tools/test_benchmark.py',
+    'parallel -j 1 python tools/train.py': 'tests/configs/test_trackers.py',
+    'pip install --no-deps trackeval': 'requirements/dev.txt',
     'sbatch --array': 'tests/tools/test_benchmark.py',
 }
-WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
+WALKED = ('own_data.md', 'seeing.md', 'tracking.md', 'zoo.md')  # beside README.md
 # file: what is cut in it
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
@@ -46,6 +48,12 @@ CUTS = {
     'tools/dataset_converters/make_shapes.py': [
         ('default=600', 'default=12'),
         ('default=150', 'default=4'),
+        ('default=256', 'default=96'),
+    ],
+    'tools/dataset_converters/make_shape_sequences.py': [
+        ('default=16', 'default=2'),
+        ('default=8', 'default=1'),
+        ('default=30', 'default=4'),
         ('default=256', 'default=96'),
     ],
     'Makefile': [('iter_500', 'iter_2')],
@@ -156,6 +164,11 @@ def test_seeing(repo, walk):
     seen = walk.copy / 'work_dirs' / 'seen'
     assert len([*seen.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 2
     assert (seen / 'page.html').exists() and (seen / 'compared.html').exists()
+
+
+def test_tracking(repo, walk):
+    said = walk(commands(repo / 'docs' / 'tracking.md'))
+    assert said.count('motchallenge-metric/HOTA') == 2  # after the training, and of the checkpoint
 
 
 def test_publishing(repo, walk):
