@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-SEQUENCES, FRAMES, SIZE = 6, 30, 128
+SEQUENCES, FRAMES, SIZE = 10, 30, 128
 
 
 def digest(root):
@@ -59,7 +59,7 @@ def test_objects_move_and_keep_identity_and_looks(root):
             assert visible.min() >= 0.25 and visible.max() <= 1
             centers = boxes[:, :2] + boxes[:, 2:] / 2
             steps = np.linalg.norm(np.diff(centers, axis=0), axis=1) / np.diff(frames)
-            assert steps.max(initial=0) <= 5 * SIZE / 256 + 1.5  # rounded to pixels
+            assert steps.max(initial=0) <= 8 * SIZE / 256 + 1.5  # rounded to pixels
             if len(rows) > 10:
                 assert np.ptp(centers, axis=0).max() > 4
             whole = visible == 1
@@ -83,7 +83,7 @@ def test_lookalikes_move_and_are_no_objects(run_tool, tmp_path):
             objects.append(len(tracks(folder)))
         counts[name] = np.mean(moved), np.mean(objects)
     assert counts['some'][0] > 1.5 * counts['none'][0]
-    assert counts['some'][1] <= 6 and counts['none'][1] <= 6
+    assert counts['some'][1] <= 7 and counts['none'][1] <= 7
 
 
 def test_is_what_mmdetections_converter_reads(root):

@@ -12,6 +12,8 @@ track; it is called pedestrian. The same options always make the same sequences.
 """
 
 import argparse
+import contextlib
+import io
 import os
 import shutil
 import sys
@@ -28,7 +30,8 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from mmdet_tools import run_mmdet_tool
 
-MIN_SIDE, MAX_SIDE, MAX_SPEED = 18, 72, 5  # pixels of a frame of side 256, and such pixels per frame
+MIN_SIDE, MAX_SIDE = 24, 80  # pixels of a frame of side 256
+MIN_SPEED, MAX_SPEED = 2, 8  # such pixels per frame
 MIN_VISIBLE = 0.25
 SEQINFO = """[Sequence]
 name={name}
@@ -70,13 +73,13 @@ class Shape(NamedTuple):
 
 def random_shapes(size: int, lookalikes: int, rng: np.random.Generator) -> List[Shape]:
     """The shapes of a sequence, the farthest first. The nearest is an object: no frame is without one."""
-    looks = [(str(rng.choice(CLASSES)), rng.uniform(0, 255, 3)) for _ in range(rng.integers(3, 7))]
+    looks = [(str(rng.choice(CLASSES)), rng.uniform(0, 255, 3)) for _ in range(rng.integers(4, 8))]
     objects = [*range(len(looks))]
     copies = [len(looks) + int(i) for i in rng.integers(0, len(looks), rng.integers(lookalikes // 2, lookalikes + 1))]
     shapes = []
     for number in [*rng.permutation(objects[1:] + copies), 0]:
         side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE))) * size / 256
-        turn, speed = rng.uniform(0, 2 * np.pi), rng.uniform(1, MAX_SPEED) * size / 256
+        turn, speed = rng.uniform(0, 2 * np.pi), rng.uniform(MIN_SPEED, MAX_SPEED) * size / 256
         shapes.append(
             Shape(
                 *looks[number % len(looks)],
@@ -136,8 +139,9 @@ def convert(root: Path, split: str) -> None:
         (Path(folder) / 'train').symlink_to((root / split).resolve())
         (Path(folder) / 'test').mkdir()
         arguments = ['mot2coco.py', '--input', folder, '--output', folder]
-        # it numbers identities in the file system's order
-        with patch('sys.argv', arguments), patch('os.listdir', lambda path: sorted(listdir(path))):
+        # it numbers identities in the file system's order, and tells of the empty folder
+        in_order = patch('os.listdir', lambda path: sorted(listdir(path)))
+        with patch('sys.argv', arguments), in_order, contextlib.redirect_stdout(io.StringIO()):
             run_mmdet_tool('dataset_converters/mot2coco.py')
         (root / 'annotations').mkdir(exist_ok=True)
         shutil.copy(Path(folder) / 'train_cocoformat.json', root / 'annotations' / f'{split}_cocoformat.json')
