@@ -34,7 +34,11 @@ def synthetic_batch(stored):
 
 def synthetic_frames(num):
     """Frames of a sequence, with two objects each."""
-    return demo_track_inputs(1, num, key_frames_inds=[0] if num > 1 else None, image_shapes=(3, 64, 96), num_items=[2])
+    key_frame = [0] if num > 1 else None
+    batch = demo_track_inputs(1, num, key_frames_inds=key_frame, image_shapes=(3, 64, 96), num_items=[2])
+    for frame in batch['data_samples'][0]:
+        frame.ignored_instances.bboxes = torch.from_numpy(frame.ignored_instances.bboxes)  # as data sets have them
+    return batch
 
 
 @pytest.mark.slow
