@@ -23,7 +23,6 @@ model = dict(
     ),
 )
 train_dataloader = dict(
-    batch_size=8,
     sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
     dataset=dict(
         _delete_=True,

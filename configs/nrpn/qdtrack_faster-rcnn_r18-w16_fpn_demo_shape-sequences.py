@@ -45,7 +45,7 @@ model = dict(
             ),
             sampler=dict(
                 type='CombinedSampler',
-                num=128,
+                num=64,
                 pos_fraction=0.5,
                 neg_pos_ub=3,
                 add_gt_as_proposals=True,

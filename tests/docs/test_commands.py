@@ -54,7 +54,7 @@ CUTS = {
         ('default=16', 'default=2'),
         ('default=8', 'default=1'),
         ('default=30', 'default=4'),
-        ('default=256', 'default=96'),
+        ('default=160', 'default=96'),
     ],
     'Makefile': [('iter_500', 'iter_2')],
 }

@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument('--train', type=int, default=16, help='training sequences (default: %(default)s)')
     parser.add_argument('--val', type=int, default=8, help='validation sequences (default: %(default)s)')
     parser.add_argument('--frames', type=int, default=30, help='frames per sequence (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=256, help='side of a frame in pixels (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=160, help='side of a frame in pixels (default: %(default)s)')
     parser.add_argument(
         '--lookalikes', type=int, default=6, help='most hard negatives per sequence (default: %(default)s)'
     )

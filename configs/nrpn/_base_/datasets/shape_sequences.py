@@ -22,14 +22,14 @@ test_pipeline = [
         type='TransformBroadcaster',
         transforms=[
             dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(256, 256), keep_ratio=True),
+            dict(type='Resize', scale=(160, 160), keep_ratio=True),
             dict(type='LoadTrackAnnotations'),
         ],
     ),
     dict(type='PackTrackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='TrackImgSampler'),

@@ -52,7 +52,8 @@ class NRPNTrackSampler(NRPNSampler):
         rois = torch.cat([torch.zeros_like(side)[:, None], bboxes], dim=1)
         hardness = bboxes.new_zeros(len(bboxes))
         for number, (logits, stride) in enumerate(zip(self.rpn_head.forward_nrpn(feats, hidden), anchors.strides)):
-            at_centre = roi_align(logits, rois[level == number], (1, 1), 1 / stride[0], 1)
+            # not aligned: as for anchors, place i of a level is at pixel i * stride
+            at_centre = roi_align(logits, rois[level == number], (1, 1), 1 / stride[0], 1, 'avg', False)
             hardness[level == number] = at_centre.amax(dim=(1, 2, 3))
         return hardness
 
