@@ -1,6 +1,6 @@
 """nRPN's hardness for the negatives that QDTrack's embedding learns from: a trial, imported by its config alone."""
 
-from typing import Any, List
+from typing import Any, List, Optional
 
 import torch
 from mmcv.ops import roi_align
@@ -29,9 +29,10 @@ class NRPNTrackSampler(NRPNSampler):
         super().__init__(*args, **kwargs)  # CombinedSampler adds the objects before it asks for negatives
 
     def _sample_neg(
-        self, assign_result: AssignResult, num_expected: int, bboxes: Tensor, feats: List[Tensor], **kwargs
+        self, assign_result: AssignResult, num_expected: int, hardness: Optional[Tensor] = None, **kwargs
     ) -> Tensor:
-        return super()._sample_neg(assign_result, num_expected, hardness=self.hardness_of(bboxes, feats))
+        hardness = self.hardness_of(kwargs['bboxes'], kwargs['feats'])
+        return super()._sample_neg(assign_result, num_expected, hardness=hardness)
 
     @torch.no_grad()
     def hardness_of(self, bboxes: Tensor, feats: List[Tensor]) -> Tensor:
