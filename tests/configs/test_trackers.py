@@ -98,3 +98,19 @@ def test_config_lines_of_the_page_build(repo, tmp_path):
     path.write_text("_base_ = ['mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py']\n" + lines)
     head = MODELS.build(Config.fromfile(path).model).detector.rpn_head
     assert type(head.nrpn_head).__name__ == 'NRPNHead' and type(head.sampler).__name__ == 'PseudoSampler'
+
+
+@pytest.mark.parametrize('tracker', ['qdtrack', 'bytetrack'])
+def test_published_it_is_a_stock_tracker(repo, tmp_path, run_tool, tracker):
+    rest = f'{tracker}_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py'
+    stock, ours = (
+        MODELS.build(Config.fromfile(repo / 'configs' / 'nrpn' / name).model) for name in (rest, f'nrpn-rank_{rest}')
+    )
+    torch.nn.init.ones_(ours.detector.rpn_head.nrpn_head.nrpn_cls.weight)
+    torch.save(dict(state_dict=ours.state_dict(), meta={}), tmp_path / 'mine.pth')
+    done = run_tool('tools/model_converters/strip_nrpn.py', tmp_path / 'mine.pth', tmp_path / 'out', '--fold', 0.5)
+    assert done.returncode == 0, done.stderr
+    (published,) = (tmp_path / 'out').glob('*.pth')
+    stock.load_state_dict(torch.load(published)['state_dict'], strict=True)
+    moved = ours.detector.rpn_head.rpn_cls.weight - stock.detector.rpn_head.rpn_cls.weight
+    assert torch.allclose(moved, torch.full_like(moved, 0.5), atol=1e-6)

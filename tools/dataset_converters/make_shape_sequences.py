@@ -74,10 +74,10 @@ class Shape(NamedTuple):
 def random_shapes(size: int, lookalikes: int, rng: np.random.Generator) -> List[Shape]:
     """The shapes of a sequence, the farthest first. The nearest is an object: no frame is without one."""
     looks = [(str(rng.choice(CLASSES)), rng.uniform(0, 255, 3)) for _ in range(rng.integers(4, 8))]
-    objects = [*range(len(looks))]
-    copies = [len(looks) + int(i) for i in rng.integers(0, len(looks), rng.integers(lookalikes // 2, lookalikes + 1))]
+    # an object's look has its number; a lookalike's number is larger by the number of objects, or by a multiple of it
+    numbers = [*range(1, len(looks) + int(rng.integers(lookalikes // 2, lookalikes + 1)))]
     shapes = []
-    for number in [*rng.permutation(objects[1:] + copies), 0]:
+    for number in [*rng.permutation(numbers), 0]:
         side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE))) * size / 256
         turn, speed = rng.uniform(0, 2 * np.pi), rng.uniform(MIN_SPEED, MAX_SPEED) * size / 256
         shapes.append(
