@@ -61,9 +61,18 @@ class NRPNTrackSampler(NRPNSampler):
 
 @MODELS.register_module()
 class NRPNTrackSamplerQDTrack(QDTrack):
-    """QDTrack that tells its track head's ``NRPNTrackSampler`` which RPN to ask."""
+    """QDTrack that tells its track head's ``NRPNTrackSampler`` which RPN to ask.
+
+    Raises:
+        ValueError: If the detector's RPN has no nRPN.
+    """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if self.track_head.train_cfg:
+            if getattr(self.detector.rpn_head, 'nrpn_head', None) is None:
+                raise ValueError(
+                    'NRPNTrackSamplerQDTrack: detector.rpn_head has no nRPN that could choose negatives for the track '
+                    "head; write detector.rpn_head.type='HardNegativeRPNHead', or type='QDTrack' and a stock sampler"
+                )
             self.track_head.bbox_sampler.neg_sampler.rpn_head = self.detector.rpn_head

@@ -11,9 +11,14 @@ CONFIG = 'configs/nrpn/nrpn-rank-track_qdtrack_faster-rcnn_r18-w16_fpn_demo_shap
 
 
 @pytest.fixture
-def model(repo):
+def cfg(repo):
+    return Config.fromfile(repo / CONFIG).model
+
+
+@pytest.fixture
+def model(cfg):
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(repo / CONFIG).model)
+    model = MODELS.build(cfg)
     model.init_weights()
     return model
 
@@ -42,7 +47,7 @@ def test_asks_the_detectors_rpn_at_the_boxs_centre_and_size(planted):
 def test_samples_hard_proposals_beside_random_ones(planted):
     """Objects are added before the proposals, and the hardness is still that of each proposal."""
     sampler, feats = planted
-    sampler.neg_sampler.pool_factor = 1
+    sampler.neg_sampler.pool_factor, sampler.neg_sampler.warmup = 1, 0
     generator = torch.Generator().manual_seed(0)
     easy = [box(x, y, 32, 32) for x, y in (20 + 40 * torch.rand(200, 2, generator=generator)).tolist()]
     proposals = torch.tensor(easy[:100] + [box(96, 56, 32, 32)] * 10 + easy[100:])
@@ -54,7 +59,16 @@ def test_samples_hard_proposals_beside_random_ones(planted):
     assert is_hard.sum() == 10  # half of 21; at random it would be one
 
 
-def test_copies_and_inference(repo, model):
-    assert copy.deepcopy(model).track_head.bbox_sampler.neg_sampler.rpn_head is not model.detector.rpn_head
+def test_the_rpn_is_held_once(model):
     assert model.track_head.bbox_sampler.neg_sampler.rpn_head is model.detector.rpn_head
-    assert len({id(p) for p in model.parameters()}) == len([*model.parameters()])
+    assert not any('track_head' in name and 'rpn' in name for name in model.state_dict())
+    twin = copy.deepcopy(model)  # as EMAHook makes it
+    assert twin.track_head.bbox_sampler.neg_sampler.rpn_head is twin.detector.rpn_head
+
+
+def test_refuses_an_rpn_without_an_nrpn(cfg):
+    cfg.detector.rpn_head.nrpn_head = None
+    with pytest.raises(ValueError, match="write detector.rpn_head.type='HardNegativeRPNHead'"):
+        MODELS.build(cfg)
+    cfg.track_head.train_cfg = None
+    MODELS.build(cfg)  # for inference
