@@ -5,7 +5,7 @@ import lab  # noqa: F401 (registers)
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs
+from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
 
 PAPER = ('nrpn', 'nrpn-overlap')
@@ -14,8 +14,13 @@ CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
 
 def load(path):
     cfg = Config.fromfile(path)
-    cfg.model.backbone.init_cfg = None  # offline
+    detector_of(cfg).backbone.init_cfg = None  # offline
     return cfg
+
+
+def detector_of(cfg):
+    """The part of the model that has the RPN: the model itself, or a tracker's detector."""
+    return cfg.model.get('detector', cfg.model)
 
 
 def synthetic_batch(stored):
@@ -27,6 +32,15 @@ def synthetic_batch(stored):
     return batch
 
 
+def synthetic_frames(num):
+    """Frames of a sequence, with two objects each."""
+    key_frame = [0] if num > 1 else None
+    batch = demo_track_inputs(1, num, key_frames_inds=key_frame, image_shapes=(3, 64, 96), num_items=[2])
+    for frame in batch['data_samples'][0]:
+        frame.ignored_instances.bboxes = torch.from_numpy(frame.ignored_instances.bboxes)  # as data sets have them
+    return batch
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_builds_trains_a_step_and_predicts(path):
@@ -35,7 +49,8 @@ def test_builds_trains_a_step_and_predicts(path):
         warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
         model = MODELS.build(load(path).model)
     model.init_weights()
-    batch = synthetic_batch(stored='lab' in path.stem)
+    is_tracker = 'track' in path.stem
+    batch = synthetic_frames(2) if 'qdtrack' in path.stem else synthetic_batch(stored='lab' in path.stem)
     loss, logged = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)
@@ -46,27 +61,32 @@ def test_builds_trains_a_step_and_predicts(path):
     assert ('rpn_hard_neg_score' in logged) is (method in PAPER)
     assert ('loss_rpn_rank' in logged) is ('rank' in method)
     model.eval()
+    batch = synthetic_frames(1) if is_tracker else batch
     with torch.no_grad():
         (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
     # a detector that has learnt nothing need not find anything
-    assert len(result.pred_instances) > 0 or 'rcnn' in path.stem
+    assert 'rcnn' in path.stem or len(result.pred_instances) > 0
+    assert not is_tracker or 'pred_track_instances' in result[0]
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_does_what_its_name_says(path):
     cfg = load(path)
     method, *rest = path.stem.split('_')
-    head, sampler = cfg.model.rpn_head, cfg.model.train_cfg.rpn.sampler
+    detector = detector_of(cfg)
+    head, sampler = detector.rpn_head, detector.train_cfg.rpn.sampler
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
     assert (head.loss_cls.type == 'FocalLoss') is ('focal' in method or 'rank' in method)
     assert (sampler.type == 'NRPNSampler') is (method in PAPER)
-    assert (head.type == 'RPNHead') is (method in ('rpn', 'faster-rcnn', 'rpn-focal'))
+    assert (head.type == 'RPNHead') is (method in ('rpn', 'faster-rcnn', 'rpn-focal', 'qdtrack', 'bytetrack'))
     assert ('loss_rank' in head) is ('rank' in method)
     data = cfg.train_dataloader.dataset
     if rest[-1] in ('coco', 'voc07'):
         assert data.type == dict(coco='CocoDataset', voc07='VOCDataset')[rest[-1]] or (
             'lab' in rest and data.type == 'FeatureDataset'
         )
+    is_tracker = any(name in path.stem for name in ('qdtrack', 'bytetrack'))
+    assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is is_tracker is (detector is not cfg.model)
     is_rpn = cfg.model.type == 'RPN'
     assert is_rpn is not any('rcnn' in part for part in (method, *rest))
     assert (cfg.val_evaluator.type == 'ProposalMetric') is is_rpn

@@ -34,7 +34,9 @@ ELSEWHERE = {
     'python tools/benchmark.py --': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py rpn_mine.py': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py  ': 'tests/tools/test_benchmark.py',
-    'parallel -j': 'tests/tools/test_benchmark.py',
+    'parallel -j 4': 'tests/tools/test_benchmark.py',
+    'parallel -j 1 python tools/train.py': 'tests/configs/test_trackers.py',
+    'pip install --no-deps trackeval': 'requirements/dev.txt',
     'sbatch --array': 'tests/tools/test_benchmark.py',
 }
 WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
@@ -47,6 +49,12 @@ CUTS = {
         ('default=600', 'default=12'),
         ('default=150', 'default=4'),
         ('default=256', 'default=96'),
+    ],
+    'tools/dataset_converters/make_shape_sequences.py': [
+        ('default=16,', 'default=2,'),
+        ('default=8,', 'default=1,'),
+        ('default=30', 'default=4'),
+        ('default=160', 'default=96'),
     ],
     'Makefile': [('iter_500', 'iter_2')],
 }
@@ -107,6 +115,7 @@ def walk(repo, tmp_path, mmdet_package):
             script = script.replace(old, new)
         env = {**os.environ, 'PYTHONPATH': str(copy), 'TORCH_HOME': str(tmp_path / 'torch')}
         env.pop('SHAPES_ROOT', None)
+        env.pop('SHAPE_SEQUENCES_ROOT', None)
         done = subprocess.run(['bash', '-c', script], cwd=copy, env=env, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout

@@ -12,6 +12,7 @@ The same options always draw the same images: each has a random generator of its
 import argparse
 import shutil
 from pathlib import Path
+from typing import Callable
 from xml.etree import ElementTree
 
 import cv2
@@ -131,6 +132,24 @@ def make_split(root: Path, split: str, names: list, args: argparse.Namespace) ->
     (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text('\n'.join(names) + '\n')
 
 
+def make_folder(out_dir: Path, options: str, fill: Callable[[Path], None], parser: argparse.ArgumentParser) -> None:
+    """Fill a folder, unless it was filled with the same options before; anything else that is there is an error."""
+    stamp = out_dir / 'make_shapes.txt'
+    if stamp.exists() and stamp.read_text() == options:
+        print(f'{out_dir} is there already, drawn with {options}')
+        return
+    if out_dir.exists():
+        parser.error(f'{out_dir} holds something else than {options}; remove it or give a new folder')
+    # drawn beside and moved at the end: what stands in out_dir is whole, also after an interruption
+    part = out_dir.with_name(out_dir.name + '.part')
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    fill(part)
+    (part / stamp.name).write_text(options)
+    part.rename(out_dir)
+    print(f'{len([*out_dir.rglob("*.jpg")])} images in {out_dir}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out_dir', type=Path, help='folder to make; left alone if it is there')
@@ -144,23 +163,15 @@ def main() -> None:
     args = parser.parse_args()
 
     options = ' '.join(f'--{key} {getattr(args, key)}' for key in ('train', 'val', 'size', 'lookalikes', 'seed'))
-    stamp = args.out_dir / 'make_shapes.txt'
-    if stamp.exists() and stamp.read_text() == options:
-        print(f'{args.out_dir} is there already, drawn with {options}')
-        return
-    if args.out_dir.exists():
-        parser.error(f'{args.out_dir} holds something else than {options}; remove it or give a new folder')
-    # drawn beside and moved at the end: what stands in out_dir is whole, also after an interruption
-    part = args.out_dir.with_name(args.out_dir.name + '.part')
-    shutil.rmtree(part, ignore_errors=True)
-    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
-        (part / folder).mkdir(parents=True)
     names = [f'{i:06d}' for i in range(args.train + args.val)]
-    make_split(part, 'train', names[: args.train], args)
-    make_split(part, 'val', names[args.train :], args)
-    (part / stamp.name).write_text(options)
-    part.rename(args.out_dir)
-    print(f'{len(names)} images in {args.out_dir}')
+
+    def fill(folder: Path) -> None:
+        for name in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+            (folder / name).mkdir(parents=True)
+        make_split(folder, 'train', names[: args.train], args)
+        make_split(folder, 'val', names[args.train :], args)
+
+    make_folder(args.out_dir, options, fill, parser)
 
 
 if __name__ == '__main__':
