@@ -37,7 +37,9 @@ class IgnoringSoftTeacher(SoftTeacher):
         _check_thresholds(semi_train_cfg or {})
         super().__init__(*args, semi_train_cfg=semi_train_cfg, **kwargs)
 
-    def rpn_loss_by_pseudo_instances(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, InstanceList]:
+    def rpn_loss_by_pseudo_instances(
+        self, x: Tuple[Tensor], batch_data_samples: SampleList
+    ) -> Tuple[dict, InstanceList]:
         """``SoftTeacher``'s losses of the student's RPN, with the teacher's unsure boxes ignored.
 
         Args:
@@ -56,7 +58,9 @@ def _check_thresholds(semi_train_cfg: ConfigType) -> None:
     for key in (INITIAL, FINAL):
         value = semi_train_cfg.get(key)
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ValueError(f'IgnoringSoftTeacher: semi_train_cfg.{key} must be a score in [0, 1], got {key}={value!r}')
+            raise ValueError(
+                f'IgnoringSoftTeacher: semi_train_cfg.{key} must be a score in [0, 1], got {key}={value!r}'
+            )
     if semi_train_cfg[INITIAL] >= semi_train_cfg[FINAL]:
         raise ValueError(
             f'IgnoringSoftTeacher: semi_train_cfg.{INITIAL}={semi_train_cfg[INITIAL]} must be below '

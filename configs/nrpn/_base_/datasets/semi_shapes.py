@@ -1,5 +1,6 @@
-# The embedded data set for semi-supervised detectors: the first 60 training images with their objects, 540 without.
+# The embedded data set for semi-supervised detectors: the first training images with their objects, the others without.
 _base_ = ['./shapes.py']
+num_labeled, num_images = 60, 600
 scale = [(208, 208), (304, 304)]
 color = [[dict(type=name)] for name in ('ColorTransform', 'AutoContrast', 'Equalize', 'Brightness', 'Color')]
 geometric = [[dict(type=name)] for name in ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')]
@@ -40,8 +41,8 @@ train_dataloader = dict(
         _delete_=True,
         type='ConcatDataset',
         datasets=[
-            dict(train_set, indices=list(range(60)), pipeline=labeled_pipeline),
-            dict(train_set, indices=list(range(60, 600)), pipeline=unlabeled_pipeline),
+            dict(train_set, indices=list(range(num_labeled)), pipeline=labeled_pipeline),
+            dict(train_set, indices=list(range(num_labeled, num_images)), pipeline=unlabeled_pipeline),
         ],
     ),
 )
