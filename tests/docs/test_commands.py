@@ -37,11 +37,12 @@ ELSEWHERE = {
     'parallel -j': 'tests/tools/test_benchmark.py',
     'sbatch --array': 'tests/tools/test_benchmark.py',
 }
-WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
+WALKED = ('own_data.md', 'partly_labelled.md', 'seeing.md', 'zoo.md')  # beside README.md
 # file: what is cut in it
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
     'configs/nrpn/_base_/schedules/schedule_short.py': [('= 200', '= 2'), ('20', '1')],
+    'configs/nrpn/_base_/datasets/semi_shapes.py': [('= 60, 600', '= 6, 12')],
     'configs/nrpn/rpn_r18_fpn_short_own-voc.py': [('(320, 320)', '(96, 96)')],
     'tools/dataset_converters/make_shapes.py': [
         ('default=600', 'default=12'),
@@ -156,6 +157,20 @@ def test_seeing(repo, walk):
     seen = walk.copy / 'work_dirs' / 'seen'
     assert len([*seen.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 2
     assert (seen / 'page.html').exists() and (seen / 'compared.html').exists()
+
+
+def test_partly_labelled(repo, walk):
+    # after two steps an RPN is sure of nothing
+    lines = [
+        line.replace('regions.json', 'regions.json --score 0')
+        for line in commands(repo / 'docs' / 'partly_labelled.md')
+    ]
+    said = walk(['. .venv/bin/activate', *lines])
+    assert said.count('teacher/pascal_voc/mAP') == 3
+    assert re.search(r'annotations and \d\d+ regions on 12 of 12 images', said)
+    table = (walk.copy / 'work_dirs' / 'partly' / 'table.md').read_text()
+    for row in ('rpn', 'nrpn-rank'):
+        assert f'{row}_r18-w16_fpn_demo_partly-shapes' in table
 
 
 def test_publishing(repo, walk):

@@ -18,7 +18,7 @@ import torch
 from browse_hard_negatives import build, errors_of_image
 from ignored_regions import add_regions, annotations_of, is_coco, regions_of
 from mmdet.registry import DATASETS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -33,20 +33,24 @@ def training_set(cfg: Config) -> BaseDataset:
     """The config's training images, all of them, through the pipeline of its validation images.
 
     Raises:
-        ValueError: If the config has no validation pipeline, or trains on several data sets.
+        ValueError: If the config has no validation data, or trains on several data sets.
     """
     if cfg.get('val_dataloader') is None:
         raise ValueError('there is no pipeline without augmentation; give it a val_dataloader')
-    data = cfg.train_dataloader.dataset
+    train, val = (_unwrapped(cfg, key) for key in ('train_dataloader', 'val_dataloader'))
+    return DATASETS.build(dict(train, pipeline=val.pipeline, filter_cfg=None, test_mode=True))
+
+
+def _unwrapped(cfg: Config, key: str) -> ConfigDict:
+    data = cfg[key].dataset
     while 'dataset' in data:  # repeated, say
         data = data.dataset
     if 'datasets' in data:
         raise ValueError(
-            f'train_dataloader.dataset is a {data.type} of {len(data.datasets)} data sets; write a config for each, '
-            'and use the tool on one after the other'
+            f'{key}.dataset is a {data.type} of {len(data.datasets)} data sets; write a config for each, and use the '
+            'tool on one after the other'
         )
-    pipeline = cfg.val_dataloader.dataset.pipeline
-    return DATASETS.build(dict(data, pipeline=pipeline, filter_cfg=None, test_mode=True))
+    return data
 
 
 def find_regions(model: nn.Module, dataset: BaseDataset, num_workers: int, score: float, per_image: int) -> List[list]:
@@ -106,11 +110,11 @@ def main() -> None:
     part = args.out.with_name(args.out.name + '.part')  # whole or not at all, also when interrupted
     part.write_text(json.dumps(content), encoding='utf-8')
     part.rename(args.out)
-    root = (
-        '' if is_coco(dataset) else f"type='CocoDataset', data_root='{dataset.data_root}', data_prefix=dict(img=''), "
-    )
+    lines = f"ann_file='{args.out.resolve()}'"
+    if not is_coco(dataset):
+        lines = f"type='CocoDataset', data_root='{dataset.data_root}', data_prefix=dict(img=''), {lines}"
     print(f'{num_objects} annotations and {num_regions} regions on {sum(map(bool, found))} of {len(found)} images.')
-    print(f"To train with them: train_dataloader.dataset with {root}ann_file='{args.out.resolve()}'")
+    print(f'To train with them: train_dataloader.dataset with {lines}')
 
 
 if __name__ == '__main__':

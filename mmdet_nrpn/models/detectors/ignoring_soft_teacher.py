@@ -5,7 +5,7 @@ from mmdet.models.detectors import SoftTeacher
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import get_box_tensor
-from mmdet.utils import ConfigType, InstanceList
+from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -26,16 +26,17 @@ class IgnoringSoftTeacher(SoftTeacher):
     ``RPNHead``, which else takes no notice of it.
 
     Args:
+        detector (dict): Config of teacher and student.
         semi_train_cfg (dict): ``SoftTeacher``'s. Needs ``pseudo_label_initial_score_thr < rpn_pseudo_thr``.
-        args, kwargs: ``SoftTeacher``'s others.
+        kwargs: ``SoftTeacher``'s others.
 
     Raises:
         ValueError: If a threshold is missing or not in [0, 1], or no score is between the two.
     """
 
-    def __init__(self, *args, semi_train_cfg: ConfigType, **kwargs) -> None:
+    def __init__(self, detector: ConfigType, semi_train_cfg: OptConfigType = None, **kwargs) -> None:
         _check_thresholds(semi_train_cfg or {})
-        super().__init__(*args, semi_train_cfg=semi_train_cfg, **kwargs)
+        super().__init__(detector, semi_train_cfg=semi_train_cfg, **kwargs)
 
     def rpn_loss_by_pseudo_instances(
         self, x: Tuple[Tensor], batch_data_samples: SampleList
