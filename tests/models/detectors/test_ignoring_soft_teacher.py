@@ -2,15 +2,16 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from mmdet.models.utils import filter_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from torchvision.ops import box_iou
 
 from mmdet_nrpn.models.dense_heads import hard_negative_rpn_head
 
@@ -18,7 +19,7 @@ CONFIG = 'nrpn-rank_soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
 # in the original image of 128 pixels
 SURE, UNSURE = [8.0, 8, 40, 40], [64.0, 60, 110, 120]
 # the student's input is flipped and 1.5 times as large; here calculated by hand
-FLIP_AND_ENLARGE = torch.tensor([[-1.5, 0, 192], [0, 1.5, 0], [0, 0, 1]])
+FLIP_AND_ENLARGE = np.array([[-1.5, 0, 192], [0, 1.5, 0], [0, 0, 1]], np.float32)
 SURE_OF_STUDENT, UNSURE_OF_STUDENT = [132.0, 12, 180, 60], [27.0, 90, 96, 180]
 
 
@@ -86,7 +87,8 @@ def watch(monkeypatch):
 
 
 def anchors_of(model, x):
-    return torch.cat(model.student.rpn_head.prior_generator.grid_priors([level.shape[-2:] for level in x]))
+    sizes = [level.shape[-2:] for level in x]
+    return torch.cat(model.student.rpn_head.prior_generator.grid_priors(sizes, device='cpu'))
 
 
 def rpn_step(model, samples):
@@ -98,7 +100,7 @@ def rpn_step(model, samples):
 
 def on(bboxes, region):
     """How many boxes overlap a region by an IoU of 0.3."""
-    return int((box_iou(bboxes, torch.tensor([region])) >= 0.3).sum())
+    return int((bbox_overlaps(bboxes, torch.tensor([region])) >= 0.3).sum())
 
 
 @pytest.mark.parametrize('kind', ['SoftTeacher', 'IgnoringSoftTeacher'])
@@ -128,7 +130,8 @@ def test_no_unsure_region_is_sampled_as_hard(build, kind, monkeypatch):
 
     def planted(x, *args):
         losses, hardness = learn(x, *args)
-        return losses, hardness + 100 * (box_iou(anchors_of(model, x), torch.tensor([UNSURE_OF_STUDENT]))[:, 0] > 0.3)
+        is_unsure = bbox_overlaps(anchors_of(model, x), torch.tensor([UNSURE_OF_STUDENT]))[:, 0] > 0.3
+        return losses, hardness + 100 * is_unsure
 
     monkeypatch.setattr(head.nrpn_head, 'loss_and_hardness', planted)
     losses, anchors = rpn_step(model, samples)
@@ -148,10 +151,9 @@ def test_whatever_a_teacher_finds_between_the_thresholds(build, watch, kind, mon
         branch: demo_mm_inputs(2, [[3, 96, 128], [3, 128, 128]], num_items=[2, 2], num_classes=3)
         for branch in ('sup', 'unsup_teacher', 'unsup_student')
     }
-    for branch, matrix in (('unsup_teacher', torch.eye(3)), ('unsup_student', FLIP_AND_ENLARGE)):
+    for branch, matrix in (('unsup_teacher', np.eye(3, dtype=np.float32)), ('unsup_student', FLIP_AND_ENLARGE)):
         for sample in batches[branch]['data_samples']:
-            # of numpy, as RandomFlip and RandomResize leave it
-            sample.set_metainfo(dict(homography_matrix=matrix.numpy()))
+            sample.set_metainfo(dict(homography_matrix=matrix))
     batch = {key: {branch: data[key] for branch, data in batches.items()} for key in ('inputs', 'data_samples')}
     data = model.data_preprocessor(batch, True)
     losses = model(**data, mode='loss')
@@ -221,7 +223,7 @@ def test_an_image_on_which_the_teacher_finds_nothing(build, watch):
             dict(rpn_pseudo_thr=0.3),
             "_score_thr=0.5 and rpn_pseudo_thr=0.9, or type='So",
         ),
-        (dict(rpn_pseudo_thr=90), r'semi_train_cfg.rpn_pseudo_thr must be in \[0, 1\], got rpn_pseudo_thr=90'),
+        (dict(rpn_pseudo_thr=90), r'semi_train_cfg.rpn_pseudo_thr must be a score in \[0, 1\], got rpn_pseudo_thr=90'),
         (dict(pseudo_label_initial_score_thr='0.5'), "got pseudo_label_initial_score_thr='0.5'"),
         (dict(rpn_pseudo_thr=None), 'got rpn_pseudo_thr=None'),
     ],
