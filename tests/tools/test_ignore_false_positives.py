@@ -32,8 +32,9 @@ def errors(gt_bboxes, false_positives, scores):
         ([100.0, 100, 130, 130], True),
         ([12.0, 12, 20, 20], False),  # a part of the object: IoU 0.04
         ([0.0, 0, 100, 100], False),  # holds the object: IoU 0.16
-        ([42.0, 10, 60, 50], True),  # a fifth of the object, and less than half of the box
-        ([35.0, 10, 85, 50], True),  # 0.375 of the object and 0.3 of the box
+        ([46.0, 10, 76, 50], True),  # 0.1 of the object and 0.13 of the box
+        ([35.0, 10, 85, 50], False),  # 0.375 of the object and 0.3 of the box: IoU 0.2
+        ([42.0, 10, 60, 50], False),  # 0.2 of the object and 0.44 of the box: IoU 0.16
         ([100.0, 100, 100.5, 130], False),  # MMDetection would pass over it
     ],
 )
