@@ -42,7 +42,8 @@ WALKED = ('own_data.md', 'partly_labelled.md', 'seeing.md', 'zoo.md')  # beside 
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
     'configs/nrpn/_base_/schedules/schedule_short.py': [('= 200', '= 2'), ('20', '1')],
-    'configs/nrpn/_base_/datasets/semi_shapes.py': [('= 60, 600', '= 6, 12')],
+    'configs/nrpn/_base_/datasets/semi_shapes.py': [('= 150, 600', '= 6, 12')],
+    'configs/nrpn/faster-rcnn_r18-w16_fpn_demo_semi-shapes.py': [('= 1500', '= 2')],
     'configs/nrpn/rpn_r18_fpn_short_own-voc.py': [('(320, 320)', '(96, 96)')],
     'tools/dataset_converters/make_shapes.py': [
         ('default=600', 'default=12'),
@@ -52,7 +53,7 @@ CUTS = {
     'Makefile': [('iter_500', 'iter_2')],
 }
 # in the commands, what follows from it, and fewer seeds
-CHANGED = {'iter_500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', '0 1 2': '0'}
+CHANGED = {'iter_500': 'iter_2', 'iter_1500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', '0 1 2': '0'}
 
 
 def documents(repo):

@@ -73,7 +73,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=Path, help='of any detector with an RPN')
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out', type=Path, help='file to write; left alone if it is there')
-    parser.add_argument('--score', type=float, default=0.5, help='least objectness of a region (default: %(default)s)')
+    parser.add_argument('--score', type=float, default=0.3, help='least objectness of a region (default: %(default)s)')
     parser.add_argument('--per-image', type=int, default=3, help='most regions per image (default: %(default)s)')
     args = parser.parse_args()
     for path in (args.config, args.checkpoint):

@@ -1,7 +1,8 @@
 # The embedded data set for semi-supervised detectors: the first training images with their objects, the others without.
 _base_ = ['./shapes.py']
-num_labeled, num_images = 60, 600
-scale = [(208, 208), (304, 304)]
+num_labeled, num_images = 150, 600
+# smaller than they are drawn, for a step has to see many images
+scale = [(128, 128), (192, 192)]
 color = [[dict(type=name)] for name in ('ColorTransform', 'AutoContrast', 'Equalize', 'Brightness', 'Color')]
 geometric = [[dict(type=name)] for name in ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')]
 meta_keys = (
@@ -15,7 +16,6 @@ labeled_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     *moved,
     dict(type='RandAugment', aug_space=color, aug_num=1),
-    dict(type='MultiBranch', branch_field=branches, sup=dict(type='PackDetInputs')),
 ]
 unlabeled_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -34,17 +34,24 @@ unlabeled_pipeline = [
     ),
 ]
 train_set = _base_.train_dataloader.dataset
+labeled_set = dict(train_set, indices=list(range(num_labeled)))
+sup = dict(type='MultiBranch', branch_field=branches, sup=dict(type='PackDetInputs'))
 train_dataloader = dict(
-    batch_size=6,
-    sampler=dict(_delete_=True, type='GroupMultiSourceSampler', batch_size=6, source_ratio=[1, 2]),
+    sampler=dict(_delete_=True, type='GroupMultiSourceSampler', batch_size=8, source_ratio=[1, 1]),
     dataset=dict(
         _delete_=True,
         type='ConcatDataset',
         datasets=[
-            dict(train_set, indices=list(range(num_labeled)), pipeline=labeled_pipeline),
+            dict(labeled_set, pipeline=[*labeled_pipeline, sup]),
             dict(train_set, indices=list(range(num_labeled, num_images)), pipeline=unlabeled_pipeline),
         ],
     ),
 )
+test_pipeline = [
+    _base_.test_pipeline[0],
+    dict(type='Resize', scale=(160, 160), keep_ratio=True),
+    *_base_.test_pipeline[2:],
+]
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 val_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP', eval_mode='area', iou_thrs=[0.5, 0.75])
 test_evaluator = val_evaluator

@@ -12,9 +12,14 @@ model = dict(
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=64),
     rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64),
-        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=3),
+        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(output_size=5, sampling_ratio=1)),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, roi_feat_size=5, num_classes=3),
     ),
-    train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=128))),
-    test_cfg=dict(rpn=dict(max_per_img=300)),
+    # 0.7 gives so few anchors of one scale to an object that 500 steps are not enough
+    train_cfg=dict(
+        rpn=dict(assigner=dict(pos_iou_thr=0.5)),
+        rpn_proposal=dict(nms_pre=500, max_per_img=100),
+        rcnn=dict(sampler=dict(num=64)),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=100)),
 )
