@@ -30,7 +30,7 @@ def build(repo):
     def build(kind, sampler='PseudoSampler', **semi_train_cfg):
         cfg = Config.fromfile(repo / 'configs' / 'nrpn' / CONFIG).model
         cfg.type = kind
-        cfg.semi_train_cfg.update(semi_train_cfg)
+        cfg.semi_train_cfg.update({'pseudo_label_initial_score_thr': 0.5, 'rpn_pseudo_thr': 0.9, **semi_train_cfg})
         cfg.detector.rpn_head.nrpn_head.max_num = 10**6
         if sampler == 'NRPNSampler':
             cfg.detector.train_cfg.rpn.sampler = dict(
