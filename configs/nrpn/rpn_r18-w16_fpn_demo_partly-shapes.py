@@ -1,4 +1,4 @@
-# The annotations with ignored regions that tools/analysis_tools/ignore_false_positives.py writes.
+# Annotations with ignored regions: $SHAPES_ROOT/regions.json, of tools/analysis_tools/ignore_false_positives.py.
 _base_ = ['./rpn_r18-w16_fpn_demo_shapes.py']
 data = dict(type='CocoDataset', data_root=_base_.data_root, ann_file='regions.json', data_prefix=dict(img=''))
 train_dataloader = dict(dataset=dict(_delete_=True, **data, metainfo=_base_.metainfo, pipeline=_base_.train_pipeline))

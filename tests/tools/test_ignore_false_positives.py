@@ -152,6 +152,14 @@ def test_cocos_format_keeps_all_that_was_there(make, shapes, tmp_path):
     assert sum(map(sum, flags)) == len(added)  # also read where masks are
 
 
+def test_classes_that_the_file_does_not_have_are_refused(make, shapes):
+    content = dict(images=[dict(id=1, file_name='000000.jpg', width=128, height=128)], annotations=[])
+    (shapes / 'mine.json').write_text(json.dumps(dict(content, categories=[dict(id=1, name='Disc')])))
+    done, _ = make(lines=COCO_LINES)
+    assert done.returncode == 1
+    assert f"classes=('square', 'disc') has no category of {shapes}/mine.json" in done.stderr
+
+
 def test_nothing_that_is_there_is_lost(make, tmp_path):
     out = tmp_path / 'regions.json'
     out.write_text('work of days')

@@ -33,12 +33,19 @@ def training_set(cfg: Config) -> BaseDataset:
     """The config's training images, all of them, through the pipeline of its validation images.
 
     Raises:
-        ValueError: If the config has no validation data, or trains on several data sets.
+        ValueError: If the config has no validation data, trains on several data sets, or has no class that the
+            annotations have.
     """
     if cfg.get('val_dataloader') is None:
         raise ValueError('there is no pipeline without augmentation; give it a val_dataloader')
     train, val = (_unwrapped(cfg, key) for key in ('train_dataloader', 'val_dataloader'))
-    return DATASETS.build(dict(train, pipeline=val.pipeline, filter_cfg=None, test_mode=True))
+    dataset = DATASETS.build(dict(train, pipeline=val.pipeline, filter_cfg=None, test_mode=True))
+    if is_coco(dataset) and not dataset.cat_ids:
+        raise ValueError(
+            f'train_dataloader.dataset.metainfo.classes={dataset.metainfo["classes"]} has no category of '
+            f'{dataset.ann_file}; write the names as they stand there'
+        )
+    return dataset
 
 
 def _unwrapped(cfg: Config, key: str) -> ConfigDict:

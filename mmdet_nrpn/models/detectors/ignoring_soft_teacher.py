@@ -23,7 +23,8 @@ class IgnoringSoftTeacher(SoftTeacher):
 
     What ignored means is the RPN's to say. :class:`~mmdet_nrpn.models.HardNegativeRPNHead` does not mine, rank or
     sample it as hard. With ``assigner.ignore_iof_thr`` above 0 it is no negative at all, also in the stock
-    ``RPNHead``, which else takes no notice of it.
+    ``RPNHead``, which else takes no notice of it; but MMDetection's assigner takes none of that key on an image
+    without an object.
 
     Args:
         detector (dict): Config of teacher and student.

@@ -15,7 +15,7 @@ model = dict(
         bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(output_size=5, sampling_ratio=1)),
         bbox_head=dict(in_channels=64, fc_out_channels=256, roi_feat_size=5, num_classes=3),
     ),
-    # 0.7 gives so few anchors of one scale to an object that 500 steps are not enough
+    # with anchors of one scale per level, 0.7 leaves many objects with one positive
     train_cfg=dict(
         rpn=dict(assigner=dict(pos_iou_thr=0.5)),
         rpn_proposal=dict(nms_pre=500, max_per_img=100),
