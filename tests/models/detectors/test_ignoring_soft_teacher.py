@@ -212,6 +212,18 @@ def test_an_image_on_which_the_teacher_finds_nothing(build, watch):
     assert all(torch.isfinite(value) for key in losses if 'loss' in key for value in losses[key])
 
 
+@pytest.mark.parametrize('kind', ['SoftTeacher', 'IgnoringSoftTeacher'])
+def test_an_image_on_which_the_teacher_is_sure_of_nothing(build, watch, kind):
+    """Without an object every anchor is a negative, also with ignore_iof_thr; the unsure ones are none to be hard."""
+    model = build(kind)
+    model.student.rpn_head.assigner.ignore_iof_thr = 0.5
+    seen = watch(model)
+    _, anchors = rpn_step(model, of_student(model, (UNSURE, 0.6)))
+    false = seen['mined'].bboxes[0][seen['mined'].is_false[0]]
+    on_unsure = [on(false, UNSURE_OF_STUDENT), on(anchors[seen['negative'][0]], UNSURE_OF_STUDENT)]
+    assert on_unsure == [0, 0] if kind == 'IgnoringSoftTeacher' else min(on_unsure) > 10
+
+
 @pytest.mark.parametrize(
     'thresholds, words',
     [
