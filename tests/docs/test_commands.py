@@ -25,6 +25,7 @@ ELSEWHERE = {
     'VOC_TRAIN=train VOC_VAL=val python tools/train.py': 'tests/test_real.py',
     'FEATURES=': 'tests/tools/test_lab.py',
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
+    'python tools/train.py configs/nrpn/faster-rcnn_r18': 'tests/configs/test_configs.py',
     'python tools/train.py configs/nrpn/soft-teacher': 'tests/models/detectors/test_ignoring_soft_teacher.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
