@@ -6,6 +6,7 @@ _base_ = [
 ]
 custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
 detector = _base_.model
+detector.roi_head.bbox_head.num_classes = 1
 preprocessor = detector.pop('data_preprocessor')
 del _base_.model
 model = dict(

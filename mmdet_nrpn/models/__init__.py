@@ -1,5 +1,6 @@
 from .backbones import EfficientNetLite0
 from .dense_heads import HardNegativeRPNHead, NRPNHead, PaperNRPNHead
+from .detectors import IgnoringSoftTeacher
 from .losses import HardNegativeRankLoss, OverlapLoss
 from .task_modules import NRPNSampler
 
@@ -7,6 +8,7 @@ __all__ = [
     'EfficientNetLite0',
     'HardNegativeRPNHead',
     'HardNegativeRankLoss',
+    'IgnoringSoftTeacher',
     'NRPNHead',
     'NRPNSampler',
     'OverlapLoss',

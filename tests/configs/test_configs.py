@@ -10,6 +10,9 @@ from mmengine.config import Config
 
 PAPER = ('nrpn', 'nrpn-overlap')
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
+# a test of its own trains them: tests/models/detectors/test_ignoring_soft_teacher.py
+TEACHERS = [path for path in CONFIGS if 'soft-teacher' in path.stem]
+STOCK = ('rpn', 'rpn-focal', 'faster-rcnn', 'qdtrack', 'bytetrack', 'soft-teacher')
 
 
 def load(path):
@@ -19,7 +22,7 @@ def load(path):
 
 
 def detector_of(cfg):
-    """The part of the model that has the RPN: the model itself, or a tracker's detector."""
+    """The part of the model that has the RPN: the model itself, or a tracker's or teacher's detector."""
     return cfg.model.get('detector', cfg.model)
 
 
@@ -42,7 +45,7 @@ def synthetic_frames(num):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', [path for path in CONFIGS if path not in TEACHERS], ids=lambda path: path.stem)
 def test_builds_trains_a_step_and_predicts(path):
     torch.manual_seed(0)
     with warnings.catch_warnings():
@@ -78,15 +81,18 @@ def test_does_what_its_name_says(path):
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
     assert (head.loss_cls.type == 'FocalLoss') is ('focal' in method or 'rank' in method)
     assert (sampler.type == 'NRPNSampler') is (method in PAPER)
-    assert (head.type == 'RPNHead') is (method in ('rpn', 'faster-rcnn', 'rpn-focal', 'qdtrack', 'bytetrack'))
+    assert (head.type == 'RPNHead') is (method in STOCK)
     assert ('loss_rank' in head) is ('rank' in method)
+    if path in TEACHERS:
+        assert cfg.model.type == ('IgnoringSoftTeacher' if 'rank' in method else 'SoftTeacher')
     data = cfg.train_dataloader.dataset
     if rest[-1] in ('coco', 'voc07'):
         assert data.type == dict(coco='CocoDataset', voc07='VOCDataset')[rest[-1]] or (
             'lab' in rest and data.type == 'FeatureDataset'
         )
     is_tracker = any(name in path.stem for name in ('qdtrack', 'bytetrack'))
-    assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is is_tracker is (detector is not cfg.model)
+    assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is is_tracker
+    assert (detector is not cfg.model) is (is_tracker or path in TEACHERS)
     is_rpn = cfg.model.type == 'RPN'
     assert is_rpn is not any('rcnn' in part for part in (method, *rest))
     assert (cfg.val_evaluator.type == 'ProposalMetric') is is_rpn

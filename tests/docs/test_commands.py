@@ -24,6 +24,8 @@ ELSEWHERE = {
     'VOC_TRAIN=fit': 'tests/tools/test_store_features.py',
     'FEATURES=': 'tests/tools/test_lab.py',
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
+    'python tools/train.py configs/nrpn/faster-rcnn_r18': 'tests/configs/test_configs.py',
+    'python tools/train.py configs/nrpn/soft-teacher': 'tests/models/detectors/test_ignoring_soft_teacher.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
     'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
@@ -44,6 +46,8 @@ WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
     'configs/nrpn/_base_/schedules/schedule_short.py': [('= 200', '= 2'), ('20', '1')],
+    'configs/nrpn/_base_/datasets/semi_shapes.py': [('= 150, 600', '= 6, 12')],
+    'configs/nrpn/faster-rcnn_r18-w16_fpn_demo_semi-shapes.py': [('= 1500', '= 2')],
     'configs/nrpn/rpn_r18_fpn_short_own-voc.py': [('(320, 320)', '(96, 96)')],
     'tools/dataset_converters/make_shapes.py': [
         ('default=600', 'default=12'),
@@ -59,7 +63,7 @@ CUTS = {
     'Makefile': [('iter_500', 'iter_2')],
 }
 # in the commands, what follows from it, and fewer seeds
-CHANGED = {'iter_500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', '0 1 2': '0'}
+CHANGED = {'iter_500': 'iter_2', 'iter_1500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', '0 1 2': '0'}
 
 
 def documents(repo):

@@ -114,3 +114,14 @@ def test_config_lines_build(repo, tmp_path, examples, name):
         for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
             if hook.type in mmdet_nrpn.__all__:
                 HOOKS.build(hook)
+
+
+def test_config_lines_of_a_teacher_build(repo, tmp_path):
+    page = repo / 'docs' / 'partly_labelled.md'
+    (base,) = re.findall(r'`(_base_ = .*?)`', page.read_text())
+    (block,) = python_blocks(page)
+    (tmp_path / 'mine.py').write_text(f'{base}\n{block}')
+    model = MODELS.build(Config.fromfile(tmp_path / 'mine.py').model)
+    assert type(model).__name__ == 'IgnoringSoftTeacher'
+    for head in (model.student.rpn_head, model.teacher.rpn_head):
+        assert head.loss_rank is not None and type(head.nrpn_head).__name__ == 'NRPNHead'

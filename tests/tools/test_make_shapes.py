@@ -1,4 +1,5 @@
 import hashlib
+from xml.etree import ElementTree
 
 from mmdet.registry import DATASETS
 from mmdet.structures.bbox import bbox_overlaps
@@ -55,3 +56,29 @@ def test_is_a_voc_data_set_of_separate_shapes_of_many_sizes(run_tool, tmp_path):
         ignored += int(image['gt_ignore_flags'].sum())
     assert min(sizes) < 16 and max(sizes) > 96  # below a half and above all of COCO's medium
     assert 0.03 < ignored / len(sizes) < 0.2  # one in ten is faint
+
+
+def test_a_share_of_the_training_objects_is_annotated(run_tool, shapes, tmp_path):
+    """Images, their order, all of the validation set, and what is kept of the training set stay as they are."""
+    for keep in (0.5, 1.0):
+        done = run_tool(*options(tmp_path / f'keep{keep}', 0), '--keep', keep)
+        assert done.returncode == 0, done.stderr
+    whole, part = digest(shapes), digest(tmp_path / 'keep0.5')
+    assert digest(tmp_path / 'keep1.0') == whole
+    changed = {name for name in whole if part[name] != whole[name]} - {'make_shapes.txt'}
+    train = {f'Annotations/{i:06d}.xml' for i in range(12)}
+    assert len(changed) > 6 and changed <= train
+    before, after = ([objects_in(root / name) for name in sorted(train)] for root in (shapes, tmp_path / 'keep0.5'))
+    assert all(set(some) <= set(every) for some, every in zip(after, before))
+    assert 0.3 < sum(map(len, after)) / sum(map(len, before)) < 0.7
+
+    again = run_tool(*options(tmp_path / 'keep0.5', 0), '--keep', 0.5)
+    assert again.returncode == 0 and 'there already' in again.stdout
+    assert run_tool(*options(tmp_path / 'keep0.5', 0)).returncode == 2
+    for keep in (0, 1.1):
+        done = run_tool(*options(tmp_path / 'other', 0), '--keep', keep)
+        assert done.returncode == 2 and '--keep is a share in (0, 1], got' in done.stderr
+
+
+def objects_in(path):
+    return [ElementTree.tostring(node) for node in ElementTree.parse(path).findall('object')]

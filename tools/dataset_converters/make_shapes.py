@@ -127,6 +127,9 @@ def annotation(name: str, size: int, objects: list) -> ElementTree.ElementTree:
 def make_split(root: Path, split: str, names: list, args: argparse.Namespace) -> None:
     for name in tqdm(names, desc=f'drawing {split}', unit='image'):
         image, objects = draw_image(args.size, args.lookalikes, np.random.default_rng([args.seed, int(name)]))
+        if split == 'train':  # of numbers of its own, so that the images stay the same
+            kept = np.random.default_rng([args.seed, int(name), 1]).random(len(objects)) < args.keep
+            objects = [item for item, is_kept in zip(objects, kept) if is_kept]
         cv2.imwrite(str(root / 'JPEGImages' / f'{name}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         annotation(name, args.size, objects).write(root / 'Annotations' / f'{name}.xml')
     (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text('\n'.join(names) + '\n')
@@ -159,10 +162,16 @@ def main() -> None:
     parser.add_argument(
         '--lookalikes', type=int, default=8, help='most hard negatives per image (default: %(default)s)'
     )
+    parser.add_argument(
+        '--keep', type=float, default=1.0, help='share of the training objects that is annotated (default: %(default)s)'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of everything drawn (default: %(default)s)')
     args = parser.parse_args()
 
-    options = ' '.join(f'--{key} {getattr(args, key)}' for key in ('train', 'val', 'size', 'lookalikes', 'seed'))
+    if not 0 < args.keep <= 1:
+        parser.error(f'--keep is a share in (0, 1], got {args.keep}')
+    keys = ('train', 'val', 'size', 'lookalikes', 'seed', *(['keep'] if args.keep < 1 else []))
+    options = ' '.join(f'--{key} {getattr(args, key)}' for key in keys)
     names = [f'{i:06d}' for i in range(args.train + args.val)]
 
     def fill(folder: Path) -> None:

@@ -1,0 +1,3 @@
+from .ignoring_soft_teacher import IgnoringSoftTeacher
+
+__all__ = ['IgnoringSoftTeacher']

@@ -1,0 +1,128 @@
+"""Write a training set's annotations with an RPN's top false positives among them, as ignored regions.
+
+    python tools/analysis_tools/ignore_false_positives.py CONFIG CHECKPOINT OUT.json
+
+For data in which not every object is annotated: what a trained RPN takes for an object on the *training* images may be
+one. The file is in COCO's format, whatever format the config's training set has. A region is an annotation with
+iscrowd=1, so training passes it over, and with the RPN's score, so the regions most worth annotating come first when
+sorted. When and how to use it: docs/partly_labelled.md.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import List
+
+import torch
+from browse_hard_negatives import build, errors_of_image
+from ignored_regions import add_regions, annotations_of, is_coco, regions_of
+from mmdet.registry import DATASETS
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+from rich.progress import track
+from torch import nn
+
+from mmdet_nrpn.evaluation import GroundTruth
+from mmdet_nrpn.utils import can_become_file
+
+
+def training_set(cfg: Config) -> BaseDataset:
+    """The config's training images, all of them, through the pipeline of its validation images.
+
+    Raises:
+        ValueError: If the config has no validation data, trains on several data sets, or has no class that the
+            annotations have.
+    """
+    if cfg.get('val_dataloader') is None:
+        raise ValueError('there is no pipeline without augmentation; give it a val_dataloader')
+    train, val = (_unwrapped(cfg, key) for key in ('train_dataloader', 'val_dataloader'))
+    dataset = DATASETS.build(dict(train, pipeline=val.pipeline, filter_cfg=None, test_mode=True))
+    if is_coco(dataset) and not dataset.cat_ids:
+        raise ValueError(
+            f'train_dataloader.dataset.metainfo.classes={dataset.metainfo["classes"]} has no category of '
+            f'{dataset.ann_file}; write the names as they stand there'
+        )
+    return dataset
+
+
+def _unwrapped(cfg: Config, key: str) -> ConfigDict:
+    data = cfg[key].dataset
+    while 'dataset' in data:  # repeated, say
+        data = data.dataset
+    if 'datasets' in data:
+        raise ValueError(
+            f'{key}.dataset is a {data.type} of {len(data.datasets)} data sets; write a config for each, and use the '
+            'tool on one after the other'
+        )
+    return data
+
+
+def find_regions(model: nn.Module, dataset: BaseDataset, num_workers: int, score: float, per_image: int) -> List[list]:
+    """The regions of each image as (x1, y1, x2, y2, score), in pixels of the original image."""
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    loader = Runner.build_dataloader(dict(batch_size=1, num_workers=num_workers, sampler=sampler, dataset=dataset))
+    ground_truth, found = GroundTruth(dataset), []
+    for data in track(loader, 'Looking at the training images'):
+        sample = data['data_samples'][0]
+        gt_bboxes, ignored_bboxes = (torch.tensor(boxes).float() for boxes in ground_truth(sample.to_dict()))
+        sample.gt_instances = InstanceData(bboxes=gt_bboxes)
+        sample.ignored_instances = InstanceData(bboxes=ignored_bboxes)
+        regions = regions_of(errors_of_image(model, data, has_nrpn=False), score, per_image)
+        found.append(torch.cat([regions.bboxes, regions.scores[:, None]], dim=1).tolist())
+    return found
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path, help='of any detector with an RPN')
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('out', type=Path, help='file to write; left alone if it is there')
+    parser.add_argument('--score', type=float, default=0.3, help='least objectness of a region (default: %(default)s)')
+    parser.add_argument('--per-image', type=int, default=3, help='most regions per image (default: %(default)s)')
+    args = parser.parse_args()
+    for path in (args.config, args.checkpoint):
+        if not path.is_file():
+            parser.error(f'{path} is not there')
+    if args.out.exists():
+        parser.error(f'{args.out} is there already; name a new file')
+    if not can_become_file(args.out):
+        parser.error(f'OUT must name a file in a folder, got {args.out}')
+    if not 0 <= args.score <= 1:
+        parser.error(f'--score is an objectness in [0, 1], got {args.score}')
+    if args.per_image < 1:
+        parser.error(f'--per-image must be 1 or more, got {args.per_image}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        cfg, model, _ = build(args.config, args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
+    except ValueError as error:
+        sys.exit(str(error))
+    try:
+        dataset = training_set(cfg)
+        found = find_regions(model, dataset, cfg.val_dataloader.num_workers, args.score, args.per_image)
+    except ValueError as error:
+        sys.exit(f'{args.config}: {error}')
+    content = annotations_of(dataset)
+    num_objects, num_regions = len(content['annotations']), sum(map(len, found))
+    if num_regions == 0:
+        sys.exit(f'No false positive has an objectness of {args.score} or more; give a lower --score')
+    add_regions(content, dataset, found)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    part = args.out.with_name(args.out.name + '.part')  # whole or not at all, also when interrupted
+    part.write_text(json.dumps(content), encoding='utf-8')
+    part.rename(args.out)
+    lines = f"ann_file='{args.out.resolve()}'"
+    if not is_coco(dataset):
+        lines = f"type='CocoDataset', data_root='{dataset.data_root}', data_prefix=dict(img=''), {lines}"
+    print(f'{num_objects} annotations and {num_regions} regions on {sum(map(bool, found))} of {len(found)} images.')
+    print(f'To train with them: train_dataloader.dataset with {lines}')
+
+
+if __name__ == '__main__':
+    main()
