@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -88,16 +87,6 @@ def test_with_nrpn_only_the_rpn_differs(repo, tracker):
         cfg.pop('method', None)
     assert stock.to_dict() == theirs.to_dict()
     assert ours.model.detector.rpn_head.type == 'HardNegativeRPNHead'
-
-
-def test_config_lines_of_the_page_build(repo, tmp_path):
-    (lines,) = re.findall(
-        r'^```python\n(custom_imports.*?)^```', (repo / 'docs' / 'tracking.md').read_text(), re.S | re.M
-    )
-    path = tmp_path / 'mine.py'
-    path.write_text("_base_ = ['mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py']\n" + lines)
-    head = MODELS.build(Config.fromfile(path).model).detector.rpn_head
-    assert type(head.nrpn_head).__name__ == 'NRPNHead' and type(head.sampler).__name__ == 'PseudoSampler'
 
 
 @pytest.mark.parametrize('tracker', ['qdtrack', 'bytetrack'])

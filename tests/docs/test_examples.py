@@ -116,12 +116,25 @@ def test_config_lines_build(repo, tmp_path, examples, name):
                 HOOKS.build(hook)
 
 
-def test_config_lines_of_a_teacher_build(repo, tmp_path):
-    page = repo / 'docs' / 'partly_labelled.md'
-    (base,) = re.findall(r'`(_base_ = .*?)`', page.read_text())
-    (block,) = python_blocks(page)
-    (tmp_path / 'mine.py').write_text(f'{base}\n{block}')
+@pytest.mark.parametrize(
+    'page, base, kind',
+    [
+        ('tracking', 'mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py', 'QDTrack'),
+        (
+            'partly_labelled',
+            'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
+            'IgnoringSoftTeacher',
+        ),
+    ],
+)
+def test_the_recommended_setting_in_a_tracker_and_a_teacher(repo, tmp_path, page, base, kind):
+    path = repo / 'docs' / f'{page}.md'
+    assert page == 'tracking' or base in path.read_text()
+    lines = python_blocks(repo / 'README.md')[0] + python_blocks(path)[0]
+    (tmp_path / 'mine.py').write_text(f"_base_ = ['{base}']\n{lines}")
     model = MODELS.build(Config.fromfile(tmp_path / 'mine.py').model)
-    assert type(model).__name__ == 'IgnoringSoftTeacher'
-    for head in (model.student.rpn_head, model.teacher.rpn_head):
+    assert type(model).__name__ == kind
+    for detector in [model.detector] if page == 'tracking' else [model.student, model.teacher]:
+        head = detector.rpn_head
         assert head.loss_rank is not None and type(head.nrpn_head).__name__ == 'NRPNHead'
+        assert type(head.sampler).__name__ == 'PseudoSampler'
