@@ -13,6 +13,7 @@ from hypothesis import settings
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import register_all_modules
+from mmdet_tools import read_each_metafile_once
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from small_head import HEAD
@@ -21,6 +22,7 @@ import mmdet_nrpn  # noqa: F401 (registers)
 
 REPO = Path(__file__).parents[1]
 register_all_modules(init_default_scope=True)
+read_each_metafile_once()  # 1 s for each mmdet:: in a config, and the suite loads hundreds
 settings.register_profile('repeatable', derandomize=True, deadline=None)
 settings.load_profile('repeatable')
 

@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-STEPS = 40
+STEPS = 28
 
 
 @pytest.mark.real

@@ -35,6 +35,7 @@ with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, an
     from benchmark.report import report
     from benchmark.runs import Run
     from benchmark.timing import time_training
+    from mmdet_tools import read_each_metafile_once
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-focal', 'rpn-rank', 'nrpn-rank')
@@ -148,6 +149,7 @@ def printable(text: str) -> str:
 def main(called: Optional[str] = None) -> None:
     """Run, with what stands in the tables as the command; None: this one."""
     args = parse_args()
+    read_each_metafile_once()
     if args.checkpoints:
         runs = [Run(config, 0, args.work_dir, path) for config, path in zip(args.configs, args.checkpoints)]
     else:  # seed by seed, so that after each seed all rows can be compared

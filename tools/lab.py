@@ -20,6 +20,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from mmdet_tools import read_each_metafile_once
 from mmengine.config import Config
 
 
@@ -50,6 +51,7 @@ def main() -> None:
         parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
     folder = args.work_dir / 'configs'
     folder.mkdir(parents=True, exist_ok=True)
+    read_each_metafile_once()
     with contextlib.redirect_stdout(sys.stderr):  # MMEngine tells of variables, and --list must not
         configs = [write_config(name, row, args.rows, folder) for name, row in rows.items()]
     called = shlex.join(['python', *sys.argv])

@@ -8,8 +8,10 @@ import time
 
 import pytest
 import torch
-from mmdet_tools import format_each_config_once
+from mmdet_tools import format_each_config_once, read_each_metafile_once
+from mmengine import fileio
 from mmengine.config import Config
+from mmengine.config import utils as config_utils
 from mmengine.hooks import CheckpointHook
 from resuming import checkpoint_instead, is_whole
 from yapf.yapflib import yapf_api
@@ -62,6 +64,17 @@ def test_a_config_is_formatted_once(repo, monkeypatch):
     assert [cfg.pretty_text for _ in range(3)] == [expected] * 3 and len(asked) == 2
     cfg.model.rpn_head.feat_channels = 7
     assert 'feat_channels=7' in cfg.pretty_text and len(asked) == 3
+
+
+def test_metafiles_are_read_once(repo, monkeypatch):
+    """MMEngine looks for each mmdet:: of a config in all of them."""
+    config, read = repo / 'configs' / 'nrpn' / 'nrpn-rank_mask-rcnn_r50_fpn_1x_coco.py', []
+    monkeypatch.setattr(config_utils, 'load', lambda path: read.append(path) or fileio.load(path))
+    stock = [Config.fromfile(config).to_dict() for _ in range(2)]
+    assert len(read) > 100 and len(read) == 2 * len(set(read))
+    read_each_metafile_once()
+    del read[:]
+    assert [Config.fromfile(config).to_dict() for _ in range(2)] == stock and len(read) == len(set(read)) > 50
 
 
 def test_what_last_checkpoint_says_is_followed(history):
