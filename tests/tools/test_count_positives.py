@@ -35,6 +35,8 @@ def test_counts_are_those_of_a_loop_over_anchors_and_objects(run_tool, repo, sha
     config.write_text(
         f"_base_ = ['{repo / CONFIG}']\ntrain_dataloader = dict(dataset=dict(data_root='{shapes}', pipeline={steps}))\n"
     )
+    refused = run_tool(TOOL, config, '--num-images', 0)
+    assert refused.returncode == 2 and '--num-images must be 1 or more, got 0' in refused.stderr
     done = run_tool(TOOL, config, '--num-images', 3)
     assert done.returncode == 0, done.stderr
     counted = dict(re.findall(r'^(\w[\w .]*?) +([\d.]+)$', done.stdout, re.M))

@@ -71,7 +71,7 @@ def test_folded_mining_takes_the_top_of_s_minus_n(head_on_all_anchors, features,
     torch.testing.assert_close(mined[0].logits, s.gather(1, mined[0].inds))
 
 
-def test_the_weight_falls_to_its_share_over_a_training(tmp_path):
+def test_the_weight_falls_to_0_over_a_training(tmp_path):
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -80,11 +80,11 @@ def test_the_weight_falls_to_its_share_over_a_training(tmp_path):
                     type='HardNegativeRankLoss', loss_weight=0.4), nrpn_head=None)
             )  # fmt: skip
 
-    hook = RankWeightSchedule(end=0.5)
+    hook = RankWeightSchedule()
     runner = type('Runner', (), dict(model=Model(), iter=0, max_iters=4))()
     hook.before_train(runner)
     weights = []
     for runner.iter in range(4):
         hook.before_train_iter(runner, 0)
         weights.append(runner.model.rpn_head.loss_rank.loss_weight)
-    assert weights == pytest.approx([0.4, 0.35, 0.3, 0.25])
+    assert weights == pytest.approx([0.4, 0.3, 0.2, 0.1])

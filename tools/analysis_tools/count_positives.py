@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument('config', type=Path)
     parser.add_argument('--num-images', type=int, default=500, help='default: %(default)s')
     args = parser.parse_args()
+    if args.num_images < 1:
+        parser.error(f'--num-images must be 1 or more, got {args.num_images}')
     register_all_modules()
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     cfg = Config.fromfile(args.config)

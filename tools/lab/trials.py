@@ -57,19 +57,11 @@ class FoldedMiningRPNHead(HardNegativeRPNHead):
 
 @HOOKS.register_module()
 class RankWeightSchedule(Hook):
-    """Lets the weight of the ranking loss fall linearly to a share of what the config says.
-
-    Args:
-        end (float): The share at the end of the training. Defaults to 0.0.
-    """
-
-    def __init__(self, end: float = 0.0) -> None:
-        self.end = end
+    """Lets the weight of the ranking loss fall linearly to 0, from what the config says."""
 
     def before_train(self, runner: object) -> None:
         self.loss = rpn_of(runner.model).loss_rank
         self.start = self.loss.loss_weight
 
     def before_train_iter(self, runner: object, batch_idx: int, data_batch: object = None) -> None:
-        progress = runner.iter / runner.max_iters
-        self.loss.loss_weight = self.start * (1 - (1 - self.end) * progress)
+        self.loss.loss_weight = self.start * (1 - runner.iter / runner.max_iters)
