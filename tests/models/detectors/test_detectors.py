@@ -23,10 +23,13 @@ DETECTORS = {
 
 
 def model_cfg(name, **rpn_head):
-    """MMDetection's own config with a smaller backbone, and the lines that switch nRPN on."""
+    """MMDetection's own config, smaller, and the lines that switch nRPN on."""
     cfg = get_config(f'mmdet::{DETECTORS[name]}').model
     cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
     cfg.neck.in_channels = [8, 16, 32, 64]
+    heads = cfg.get('roi_head', {}).get('bbox_head', [])
+    for head in heads if isinstance(heads, list) else [heads]:
+        head.fc_out_channels = 64
     cfg = Config(dict(model=cfg))
     cfg.merge_from_dict({'model.rpn_head': rpn_head})
     if 'loss_rank' in rpn_head:
