@@ -24,8 +24,16 @@ ELSEWHERE = {
     'VOC_TRAIN=fit': 'tests/tools/test_store_features.py',
     'FEATURES=': 'tests/tools/test_lab.py',
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
+    'python tools/dataset_converters/make_shapes.py data/partly': 'tests/tools/test_make_shapes.py',
+    'SHAPES_ROOT=data/partly/ python tools/benchmark.py': 'tests/tools/test_benchmark.py',
+    'SHAPES_ROOT=data/partly/ python tools/analysis_tools': 'tests/tools/test_ignore_false_positives.py',
     'python tools/train.py configs/nrpn/faster-rcnn_r18': 'tests/configs/test_configs.py',
+    'python tools/train.py configs/nrpn/nrpn-rank_faster-rcnn_r18': 'tests/configs/test_configs.py',
     'python tools/train.py configs/nrpn/soft-teacher': 'tests/models/detectors/test_ignoring_soft_teacher.py',
+    'python tools/train.py configs/nrpn/nrpn-rank_soft-teacher': 'tests/models/detectors/test_ignoring_soft_teacher.py',
+    'python tools/dataset_converters/make_shape_sequences.py': 'tests/tools/test_make_shape_sequences.py',
+    'python tools/train.py configs/nrpn/nrpn-rank_qdtrack': 'tests/configs/test_trackers.py',
+    'python tools/test.py configs/nrpn/nrpn-rank_qdtrack': 'tests/configs/test_trackers.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
     'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
@@ -46,24 +54,16 @@ WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
     'configs/nrpn/_base_/schedules/schedule_short.py': [('= 200', '= 2'), ('20', '1')],
-    'configs/nrpn/_base_/datasets/semi_shapes.py': [('= 150, 600', '= 6, 12')],
-    'configs/nrpn/faster-rcnn_r18-w16_fpn_demo_semi-shapes.py': [('= 1500', '= 2')],
     'configs/nrpn/rpn_r18_fpn_short_own-voc.py': [('(320, 320)', '(96, 96)')],
     'tools/dataset_converters/make_shapes.py': [
         ('default=600', 'default=12'),
         ('default=150', 'default=4'),
         ('default=256', 'default=96'),
     ],
-    'tools/dataset_converters/make_shape_sequences.py': [
-        ('default=16,', 'default=2,'),
-        ('default=8,', 'default=1,'),
-        ('default=30', 'default=4'),
-        ('default=160', 'default=96'),
-    ],
     'Makefile': [('iter_500', 'iter_2')],
 }
 # in the commands, what follows from it, and fewer seeds
-CHANGED = {'iter_500': 'iter_2', 'iter_1500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', '0 1 2': '0'}
+CHANGED = {'iter_500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', '0 1 2': '0'}
 
 
 def documents(repo):
@@ -119,7 +119,6 @@ def walk(repo, tmp_path, mmdet_package):
             script = script.replace(old, new)
         env = {**os.environ, 'PYTHONPATH': str(copy), 'TORCH_HOME': str(tmp_path / 'torch')}
         env.pop('SHAPES_ROOT', None)
-        env.pop('SHAPE_SEQUENCES_ROOT', None)
         done = subprocess.run(['bash', '-c', script], cwd=copy, env=env, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout

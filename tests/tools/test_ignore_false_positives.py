@@ -106,6 +106,16 @@ def test_vocs_format(make, shapes, tmp_path):
     assert max(region['bbox'][0] + region['bbox'][2] for region in regions) > 64
 
 
+def test_they_are_trained_with(make, run_tool, shapes, tmp_path):
+    done, content = make('--score', 0.2, out=shapes / 'regions.json')
+    assert done.returncode == 0 and any('score' in annotation for annotation in content['annotations'])
+    config = 'configs/nrpn/nrpn-rank_r18-w16_fpn_demo_partly-shapes.py'
+    short = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2']
+    options = ['--work-dir', tmp_path / 'work', '--cfg-options', *short]
+    done = run_tool('tools/train.py', config, *options, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0 and 'proposal/AR@100' in done.stdout + done.stderr, done.stderr[-3000:]
+
+
 def shared(one, other):
     """Pixels that two boxes (x, y, width, height) have in common."""
     sides = [min(one[i] + one[i + 2], other[i] + other[i + 2]) - max(one[i], other[i]) for i in (0, 1)]
