@@ -53,10 +53,10 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 
 check: lint
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow and not real'
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist load --maxschedchunk 1 -m 'not slow and not real'
 
 test: lint
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist load --maxschedchunk 1
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

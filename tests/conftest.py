@@ -21,6 +21,7 @@ from small_head import HEAD
 import mmdet_nrpn  # noqa: F401 (registers)
 
 REPO = Path(__file__).parents[1]
+LONGEST = ('test_benchmark.py', 'test_commands.py', 'test_mim.py')
 register_all_modules(init_default_scope=True)
 read_each_metafile_once()  # 1 s for each mmdet:: in a config, and the suite loads hundreds
 settings.register_profile('repeatable', derandomize=True, deadline=None)
@@ -28,8 +29,8 @@ settings.load_profile('repeatable')
 
 
 def pytest_collection_modifyitems(items):
-    """Slow tests first, so that no worker ends with one of them while the others have nothing left."""
-    items.sort(key=lambda item: 'slow' not in item.keywords)
+    """Slow tests first, a minute's before those, so that no worker ends with one while the others have nothing left."""
+    items.sort(key=lambda item: ('slow' not in item.keywords, item.path.name not in LONGEST))
 
 
 @pytest.fixture
