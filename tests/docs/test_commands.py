@@ -38,6 +38,7 @@ ELSEWHERE = {
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
     'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
     'python .dev_scripts/keep_results.py': 'tests/docs/test_site.py',
+    'python .dev_scripts/keep_last_values.py': 'tests/docs/test_site.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
     # these with all rows or other flags; `make demo` and own_data.md run it as well

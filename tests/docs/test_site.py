@@ -62,7 +62,7 @@ def test_the_drawn_step_has_the_names_of_the_code(repo, tmp_path):
 
 
 def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch):
-    table, out = repo / 'docs' / 'results' / 'lab' / 'second', tmp_path / 'frontier.png'
+    table, out = repo / 'docs' / 'results' / 'lab' / 'frontier', tmp_path / 'frontier.png'
     monkeypatch.setattr(sys, 'argv', ['draw_frontier.py', str(table), str(out)])
     runpy.run_path(str(repo / '.dev_scripts' / 'draw_frontier.py'), run_name='__main__')
     drawn, shipped = (plt.imread(path) for path in (out, repo / 'docs' / 'images' / 'frontier.png'))
@@ -94,3 +94,15 @@ def test_files_that_are_named_are_there(repo):
     named = {(page.name, path) for page in pages for path in pattern.findall(page.read_text())}
     assert len(named) > 20
     assert [(page, path) for page, path in named if not (repo / path).exists()] == []
+
+
+def test_last_values_are_kept(repo, tmp_path, monkeypatch, capsys):
+    logged = {'a/seed0': {'x/mAP': 0.25}, 'b-1': {'teacher/x/mAP': 0.5, 'student/x/mAP': 0.1, 'time': 3}}
+    for folder, values in logged.items():
+        log = tmp_path / 'work' / folder / '20260101' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        log.write_text('{"loss": 1}\n' + json.dumps(values))
+    out = tmp_path / 'new' / 'kept.csv'
+    monkeypatch.setattr(sys, 'argv', ['keep_last_values.py', str(tmp_path / 'work'), str(out), 'mAP'])
+    runpy.run_path(str(repo / '.dev_scripts' / 'keep_last_values.py'), run_name='__main__')
+    assert out.read_text() == 'name,seed,mAP\na,0,0.25\nb,1,0.5\n' and '0.500' in capsys.readouterr().out

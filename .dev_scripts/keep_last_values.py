@@ -1,0 +1,40 @@
+"""Keep what trainings measured at their end, a line per training, and print means and standard deviations over seeds.
+
+    python .dev_scripts/keep_last_values.py work_dirs/tracking docs/results/tracking.csv HOTA MOTA IDF1
+
+Trainings lie in work_dirs/tracking/NAME/seed0, or NAME-0. Of each the last value that MMEngine logged is taken.
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+
+def last_values(work_dir: Path) -> pd.DataFrame:
+    """A row per training, a column per metric by its name's last part; a teacher's, where a student has one, too."""
+    rows = {}
+    for log in sorted(work_dir.glob('**/vis_data/scalars.json')):
+        name, seed = re.fullmatch(r'(.+?)[/-](?:seed)?(\d+)', str(log.parents[2].relative_to(work_dir))).groups()
+        values = json.loads(log.read_text().splitlines()[-1])
+        # the teacher's come first in the log, and last here
+        rows[name, int(seed)] = {key.split('/')[-1]: value for key, value in reversed(values.items()) if '/' in key}
+    return pd.DataFrame.from_dict(rows, orient='index').rename_axis(['name', 'seed'])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dir', type=Path)
+    parser.add_argument('out', type=Path, help='CSV file')
+    parser.add_argument('metrics', nargs='+')
+    args = parser.parse_args()
+    values = last_values(args.work_dir)[args.metrics]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    values.to_csv(args.out, float_format='%.5g', lineterminator='\n')
+    print(values.groupby('name', sort=False).agg(['mean', 'std', 'count']).to_string(float_format='%.3f'))
+
+
+if __name__ == '__main__':
+    main()
