@@ -1,6 +1,6 @@
-"""Draw recall against false positives from docs/results: every row a point, every sweep of the fold a curve.
+"""Draw recall against false positives from docs/results: rows of several seeds as points, sweeps as curves.
 
-python .dev_scripts/draw_frontier.py docs/results/lab/second docs/images/frontier.png
+python .dev_scripts/draw_frontier.py docs/results/lab/frontier docs/images/frontier.png
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument('out', type=Path, help='PNG file')
     args = parser.parse_args()
     table, folds = args.table, None
-    runs = pd.read_csv(table / 'runs.csv', comment='#')
+    runs = pd.read_csv(table / 'runs.csv', comment='#').groupby('name').filter(lambda row: len(row) > 1)
     # the table's order, the baseline first
     rows = (table / 'table.md').read_text().splitlines()[2:]
     names = [name for row in rows if (name := row.split('|')[1].strip() if '|' in row else '') in set(runs['name'])]
