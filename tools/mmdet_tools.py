@@ -3,6 +3,7 @@ import runpy
 from pathlib import Path
 
 import mmdet
+from mmengine.config import config
 from mmengine.config import utils as config_utils
 from yapf.yapflib import yapf_api
 
@@ -40,7 +41,7 @@ def format_each_config_once() -> None:
             formatted[key] = stock(text, **options)
         return formatted[key]
 
-    yapf_api.FormatCode = format_code
+    yapf_api.FormatCode = config.FormatCode = format_code  # MMEngine 0.10.7 has a name of its own for it
 
 
 def read_each_metafile_once() -> None:
