@@ -12,6 +12,7 @@ PAPER = ('nrpn', 'nrpn-overlap')
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
 # a test of its own trains them: tests/models/detectors/test_ignoring_soft_teacher.py
 TEACHERS = [path for path in CONFIGS if 'soft-teacher' in path.stem]
+TRACKERS = [path for path in CONFIGS if 'qdtrack' in path.stem or 'bytetrack' in path.stem]
 STOCK = ('rpn', 'rpn-focal', 'faster-rcnn', 'qdtrack', 'bytetrack', 'soft-teacher')
 
 
@@ -52,7 +53,6 @@ def test_builds_trains_a_step_and_predicts(path):
         warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
         model = MODELS.build(load(path).model)
     model.init_weights()
-    is_tracker = 'track' in path.stem
     batch = synthetic_frames(2) if 'qdtrack' in path.stem else synthetic_batch(stored='lab' in path.stem)
     loss, logged = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
     loss.backward()
@@ -64,12 +64,12 @@ def test_builds_trains_a_step_and_predicts(path):
     assert ('rpn_hard_neg_score' in logged) is (method in PAPER)
     assert ('loss_rpn_rank' in logged) is ('rank' in method)
     model.eval()
-    batch = synthetic_frames(1) if is_tracker else batch
+    batch = synthetic_frames(1) if path in TRACKERS else batch
     with torch.no_grad():
         (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
     # a detector that has learnt nothing need not find anything
     assert 'rcnn' in path.stem or len(result.pred_instances) > 0
-    assert not is_tracker or 'pred_track_instances' in result[0]
+    assert path not in TRACKERS or 'pred_track_instances' in result[0]
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -90,9 +90,8 @@ def test_does_what_its_name_says(path):
         assert data.type == dict(coco='CocoDataset', voc07='VOCDataset')[rest[-1]] or (
             'lab' in rest and data.type == 'FeatureDataset'
         )
-    is_tracker = any(name in path.stem for name in ('qdtrack', 'bytetrack'))
-    assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is is_tracker
-    assert (detector is not cfg.model) is (is_tracker or path in TEACHERS)
+    assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is (path in TRACKERS)
+    assert (detector is not cfg.model) is (path in TRACKERS + TEACHERS)
     is_rpn = cfg.model.type == 'RPN'
     assert is_rpn is not any('rcnn' in part for part in (method, *rest))
     assert (cfg.val_evaluator.type == 'ProposalMetric') is is_rpn
