@@ -4,18 +4,18 @@ python .dev_scripts/make_metafile.py
 """
 
 import csv
-import functools
 import statistics
 import sys
 from pathlib import Path
-from typing import Callable, Iterable
+from typing import Iterable
 
 import yaml
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / 'tools' / 'benchmark'))
+sys.path += [str(ROOT / 'tools'), str(ROOT / 'tools' / 'benchmark')]
 from config_hash import config_hash  # noqa: E402
+from mmdet_tools import read_each_metafile_once  # noqa: E402
 
 METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
 LABORATORY = dict(
@@ -55,9 +55,9 @@ def read_runs(table: Path) -> list:
     return [{**environment, **run} for run in csv.DictReader(line for line in lines if not line.startswith('#'))]
 
 
-def models(table: Path, train: str, test: str, configs: Iterable[Path], hash_of: Callable[[Path], str]) -> list:
+def models(table: Path, train: str, test: str, configs: Iterable[Path]) -> list:
     """A row per config: those that were run as they are today, which their hash tells."""
-    today = {hash_of(file): file.stem for file in configs}
+    today = {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in configs}
     of_today = {}
     for run in read_runs(table):
         if run['config_hash'] in today:
@@ -86,14 +86,11 @@ def models(table: Path, train: str, test: str, configs: Iterable[Path], hash_of:
 
 
 def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
-    hash_of = functools.cache(lambda file: config_hash(Config.fromfile(file, import_custom_modules=False)))
     rows = [
         row
         for name, data in RESULTS.items()
         for row in models(
-            ROOT / 'docs' / 'results' / name,
-            **{**data, 'configs': sorted(configs.glob(data['configs']))},
-            hash_of=hash_of,
+            ROOT / 'docs' / 'results' / name, **{**data, 'configs': sorted(configs.glob(data['configs']))}
         )
     ]
     rows = [*{row['Name']: row for row in reversed(rows)}.values()][::-1]  # the first table's of a config in several
@@ -102,4 +99,5 @@ def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
 
 
 if __name__ == '__main__':
+    read_each_metafile_once()
     (ROOT / 'configs' / 'nrpn' / 'metafile.yml').write_text(metafile())
