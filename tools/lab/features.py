@@ -5,6 +5,7 @@ from typing import List, Tuple
 
 import numpy as np
 import torch
+from mmdet.datasets import VOCDataset
 from mmdet.registry import DATASETS, HOOKS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
@@ -63,7 +64,7 @@ def _instances(given: dict) -> InstanceData:
 
 @DATASETS.register_module()
 class FeatureDataset(Dataset):
-    """Images as the features that :func:`store_features` kept of them.
+    """Images of VOC 2007 as the features that :func:`store_features` kept of them.
 
     Args:
         folders (list[str]): Folders that were written, such as one of the images and one of their mirror images.
@@ -72,7 +73,7 @@ class FeatureDataset(Dataset):
         FileNotFoundError: If a folder does not hold stored features, or they are not complete.
     """
 
-    metainfo = dict(classes=('object',))
+    metainfo = dict(VOCDataset.METAINFO, dataset_type='VOC2007')
 
     def __init__(self, folders: List[str]) -> None:
         self.items, self.samples = [], []

@@ -46,8 +46,8 @@ class HardNegativeRPNHead(RPNHead):
     ``forward`` and ``predict`` are inherited, and a head that is built for inference has no nRPN.
 
     Anchors in an image's padding and anchors on ignored objects are never mined, ranked as negatives or sampled as
-    hard. The head
-    also hands :class:`~mmdet_nrpn.models.OverlapLoss` the overlap of each positive anchor with its object.
+    hard. The head also hands :class:`~mmdet_nrpn.models.OverlapLoss` the overlap of each positive anchor with its
+    object.
 
     Args:
         in_channels (int): Channels of the features.
