@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from lab import FeatureDataset, StoredBackbone, store_features
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import DATASETS, METRICS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.structures import InstanceData
 
 from mmdet_nrpn.evaluation import GroundTruth
 
@@ -84,3 +85,22 @@ def test_the_files_are_plain(stored):
 def test_building_the_laboratorys_network_leaves_the_process_as_it_was():
     StoredBackbone()
     assert float(torch.tensor(1e-40) * 1) > 0  # a denormal number survives
+
+
+def test_vocs_metric_takes_stored_objects_with_their_classes(stored):
+    *_, folder = stored
+    features = FeatureDataset([folder])
+    metric = METRICS.build(dict(type='VOCMetric', metric='mAP', eval_mode='area'))
+    metric.dataset_meta = features.metainfo
+    samples = [features[i]['data_samples'] for i in range(len(features))]
+    for sample in samples:
+        found = sample.gt_instances
+        sample.pred_instances = InstanceData(bboxes=found.bboxes, labels=found.labels, scores=torch.ones(len(found)))
+    metric.process({}, [sample.to_dict() for sample in samples])
+    classes = {label for sample in samples for label in sample.gt_instances.labels.tolist()}
+    assert len(features.metainfo['classes']) == 20
+    assert metric.evaluate(len(samples))['pascal_voc/mAP'] == pytest.approx(1)
+    for sample in samples:  # the right boxes of the wrong class
+        sample.pred_instances.labels = sample.gt_instances.labels + len(classes)
+    metric.process({}, [sample.to_dict() for sample in samples])
+    assert metric.evaluate(len(samples))['pascal_voc/mAP'] == 0
