@@ -1,8 +1,8 @@
-"""Keep what trainings measured at their end, a line per training, and print means and standard deviations over seeds.
+"""Keep what trainings and tests measured at their end, a line each, and print means and standard deviations over seeds.
 
     python .dev_scripts/keep_last_values.py work_dirs/tracking docs/results/tracking.csv HOTA MOTA IDF1
 
-Trainings lie in work_dirs/tracking/NAME/seed0, or NAME-0. Of each the last value that MMEngine logged is taken.
+They lie in work_dirs/tracking/NAME/seed0, or NAME-0. Of each the last value that MMEngine logged is taken.
 """
 
 import argparse
@@ -14,10 +14,13 @@ import pandas as pd
 
 
 def last_values(work_dir: Path) -> pd.DataFrame:
-    """A row per training, a column per metric by its name's last part; a teacher's, where a student has one, too."""
+    """A row per run, a column per metric by its name's last part; a teacher's, where a student has one, too."""
     rows = {}
-    for log in sorted(work_dir.glob('**/vis_data/scalars.json')):
-        name, seed = re.fullmatch(r'(.+?)[/-](?:seed)?(\d+)', str(log.parents[2].relative_to(work_dir))).groups()
+    # of a run at TIME, a training writes TIME/vis_data/scalars.json, and a test TIME/TIME.json
+    logs = {log: log.parents[2] for log in work_dir.glob('**/vis_data/scalars.json')}
+    logs.update({log: log.parents[1] for log in work_dir.glob('**/*.json') if log.stem == log.parent.name})
+    for log, folder in sorted(logs.items()):
+        name, seed = re.fullmatch(r'(.+?)[/-](?:seed)?(\d+)', str(folder.relative_to(work_dir))).groups()
         values = json.loads(log.read_text().splitlines()[-1])
         # the teacher's come first in the log, and last here
         rows[name, int(seed)] = {key.split('/')[-1]: value for key, value in reversed(values.items()) if '/' in key}

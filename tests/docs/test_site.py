@@ -102,7 +102,10 @@ def test_last_values_are_kept(repo, tmp_path, monkeypatch, capsys):
         log = tmp_path / 'work' / folder / '20260101' / 'vis_data' / 'scalars.json'
         log.parent.mkdir(parents=True)
         log.write_text('{"loss": 1}\n' + json.dumps(values))
+    tested = tmp_path / 'work' / 'b-10-1' / '20260102' / '20260102.json'
+    tested.parent.mkdir(parents=True)
+    tested.write_text('{"x/mAP": 0.75, "time": 3}')
     out = tmp_path / 'new' / 'kept.csv'
     monkeypatch.setattr(sys, 'argv', ['keep_last_values.py', str(tmp_path / 'work'), str(out), 'mAP'])
     runpy.run_path(str(repo / '.dev_scripts' / 'keep_last_values.py'), run_name='__main__')
-    assert out.read_text() == 'name,seed,mAP\na,0,0.25\nb,1,0.5\n' and '0.500' in capsys.readouterr().out
+    assert out.read_text() == 'name,seed,mAP\na,0,0.25\nb,1,0.5\nb-10,1,0.75\n' and '0.500' in capsys.readouterr().out
