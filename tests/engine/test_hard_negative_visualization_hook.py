@@ -193,5 +193,6 @@ def test_detectors_with_an_rpn_inside_are_refused_before_training(name, base, in
 
 
 def test_arguments_are_checked():
-    with pytest.raises(ValueError, match='interval must be >= 1, got interval=0'):
-        HardNegativeVisualizationHook(interval=0)
+    for interval in (0, 1.5, '200', True):
+        with pytest.raises(ValueError, match=f'interval must be an integer >= 1, got interval={interval!r}'):
+            HardNegativeVisualizationHook(interval=interval)

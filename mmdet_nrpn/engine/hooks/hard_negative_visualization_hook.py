@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ...models import HardNegativeRPNHead, NRPNSampler
+from ...models.utils import check_number
 from ...utils import rpn_of
 from ...visualization import ProposalErrors, SampledNegatives, find_proposal_errors
 
@@ -57,8 +58,7 @@ class HardNegativeVisualizationHook(Hook):
 
     def __init__(self, interval: int = 200, num_pictures: int = 2, num_boxes: int = 8) -> None:
         for name, value in dict(interval=interval, num_pictures=num_pictures, num_boxes=num_boxes).items():
-            if value < 1:
-                raise ValueError(f'HardNegativeVisualizationHook: {name} must be >= 1, got {name}={value}')
+            check_number('HardNegativeVisualizationHook', name, value, 1, integer=True)
         self.interval, self.num_pictures, self.num_boxes = interval, num_pictures, num_boxes
         self.outputs: Dict[str, Any] = {}
         self.handles: list = []

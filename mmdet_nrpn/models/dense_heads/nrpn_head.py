@@ -27,7 +27,7 @@ class NRPNHead(BaseModule):
         feat_channels (int): Channels of the hidden features.
         num_base_priors (int): Anchors per location.
         max_num (int): Anchors per image to learn from, at least 1. Defaults to 300.
-        iou_thr (float): A decoded box lies on an object from this IoU on, in [0, 1]. Defaults to 0.3.
+        iou_thr (float): A decoded box lies on an object from this IoU on, in (0, 1]. Defaults to 0.3.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -36,7 +36,7 @@ class NRPNHead(BaseModule):
     def __init__(self, feat_channels: int, num_base_priors: int, max_num: int = 300, iou_thr: float = 0.3) -> None:
         super().__init__(init_cfg=dict(type='Constant', layer='Conv2d', val=0))
         check_number('NRPNHead', 'rpn_head.nrpn_head.max_num', max_num, 1, integer=True)
-        check_number('NRPNHead', 'rpn_head.nrpn_head.iou_thr', iou_thr, 0, 1)
+        check_number('NRPNHead', 'rpn_head.nrpn_head.iou_thr', iou_thr, 0, 1, above_low=True)
         self.max_num = int(max_num)
         self.iou_thr = iou_thr
         self.nrpn_cls = nn.Conv2d(feat_channels, num_base_priors, 1)

@@ -3,7 +3,13 @@ from typing import Any
 
 
 def check_number(
-    owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, integer: bool = False
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    integer: bool = False,
+    above_low: bool = False,
 ) -> None:
     """Refuse a setting that is no finite number within its bounds, which are allowed themselves.
 
@@ -14,13 +20,19 @@ def check_number(
         low (float): Least value. Defaults to -infinity.
         high (float): Largest value. Defaults to infinity.
         integer (bool): Whether it has to be a whole number. Defaults to False.
+        above_low (bool): Whether the least value is not allowed itself. Defaults to False.
 
     Raises:
         ValueError: Naming key, value and bounds.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number and low <= value <= high and not (integer and value != int(value)):
+    within = is_number and low <= value <= high and not (above_low and value == low)
+    if within and not (integer and value != int(value)):
         return
     kind = 'an integer' if integer else 'a number'
-    bounds = f'in [{low}, {high}]' if math.isfinite(high) else f'>= {low}' if math.isfinite(low) else 'that is finite'
+    bounds = 'that is finite'
+    if math.isfinite(high):
+        bounds = f'in {"(" if above_low else "["}{low}, {high}]'
+    elif math.isfinite(low):
+        bounds = f'{">" if above_low else ">="} {low}'
     raise ValueError(f'{owner}: {name} must be {kind} {bounds}, got {name}={value!r}')

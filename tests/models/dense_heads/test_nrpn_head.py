@@ -118,6 +118,7 @@ def test_without_its_loss_it_does_not():
         (dict(max_num=None), 'max_num=None'),
         (dict(iou_thr='0.3'), "iou_thr='0.3'"),
         (dict(iou_thr=-0.1), 'iou_thr=-0.1'),
+        (dict(iou_thr=0), r'number in \(0, 1\], got rpn_head.nrpn_head.iou_thr=0'),
         (dict(iou_thr=2), 'iou_thr=2'),
     ],
 )

@@ -23,13 +23,13 @@ class NRPNSampler(RandomSampler):
     by ``RandomSampler``.
 
     Args:
-        num (int): Number of samples per image.
-        pos_fraction (float): Share of positives among them.
+        num (int): Number of samples per image, at least 0.
+        pos_fraction (float): Share of positives among them, in [0, 1].
         hard_fraction (float): Share of the negatives that are sampled as hard, in [0, 1]. Defaults to 0.5.
         pool_factor (int): Size of the pool in multiples of the negatives sampled from it, at least 1. Defaults to 4.
         warmup (float): Share of the training, in [0, 1], over which the hard share grows linearly from 0 to
             ``hard_fraction``. Outside an MMEngine training there is no warm-up. Defaults to 0.5.
-        neg_pos_ub (int): At most so many negatives per positive; -1 for no bound. Defaults to -1.
+        neg_pos_ub (float): At most so many negatives per positive; -1 for no bound. Defaults to -1.
         add_gt_as_proposals (bool): Must be False: hardness belongs to anchors, and objects are none.
         hard_iou_thr (float, optional): A negative that overlaps an object by this IoU, in (0, 1], is not sampled as
             hard. Defaults to None: all may be.
@@ -64,19 +64,20 @@ class NRPNSampler(RandomSampler):
         hard_iou_thr: Optional[float] = None,
         context: Optional[torch.nn.Module] = None,
     ) -> None:
+        check_number('NRPNSampler', 'num', num, 0, integer=True)
+        check_number('NRPNSampler', 'pos_fraction', pos_fraction, 0, 1)
+        check_number('NRPNSampler', 'neg_pos_ub', neg_pos_ub, -1)
         check_number('NRPNSampler', 'hard_fraction', hard_fraction, 0, 1)
         check_number('NRPNSampler', 'pool_factor', pool_factor, 1, integer=True)
         check_number('NRPNSampler', 'warmup', warmup, 0, 1)  # a share of the training
         if hard_iou_thr is not None:
-            check_number('NRPNSampler', 'hard_iou_thr', hard_iou_thr, 0, 1)
-            if hard_iou_thr == 0:
-                raise ValueError('NRPNSampler: no negative is hard with hard_iou_thr=0; write None, or one above 0')
+            check_number('NRPNSampler', 'hard_iou_thr', hard_iou_thr, 0, 1, above_low=True)
         if add_gt_as_proposals:
             raise ValueError(
                 'NRPNSampler: add_gt_as_proposals=True puts objects before the anchors, which would shift the '
                 'hardness of every anchor; write add_gt_as_proposals=False'
             )
-        super().__init__(num, pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
+        super().__init__(int(num), pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
         self.hard_fraction = hard_fraction
         self.pool_factor = int(pool_factor)
         self.hard_iou_thr = hard_iou_thr

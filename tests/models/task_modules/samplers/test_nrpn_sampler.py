@@ -155,6 +155,13 @@ def test_the_hard_share_grows_over_the_warmup():
 @pytest.mark.parametrize(
     'kwargs, words',
     [
+        (dict(num=-1), 'num=-1'),
+        (dict(num='256'), "num='256'"),
+        (dict(num=32.5), 'num=32.5'),
+        (dict(pos_fraction=1.5), 'pos_fraction=1.5'),
+        (dict(pos_fraction=-0.5), 'pos_fraction=-0.5'),
+        (dict(neg_pos_ub=-7), 'neg_pos_ub=-7'),
+        (dict(neg_pos_ub='3'), "neg_pos_ub='3'"),
         (dict(hard_fraction=1.5), 'hard_fraction=1.5'),
         (dict(hard_fraction=-0.1), 'hard_fraction=-0.1'),
         (dict(pool_factor=0), 'pool_factor=0'),
@@ -170,4 +177,4 @@ def test_the_hard_share_grows_over_the_warmup():
 )
 def test_bad_settings_say_what_to_write(kwargs, words):
     with pytest.raises(ValueError, match=words):
-        NRPNSampler(256, 0.5, **kwargs)
+        NRPNSampler(**{'num': 256, 'pos_fraction': 0.5, **kwargs})
