@@ -53,9 +53,12 @@ class NRPNTrackSampler(NRPNSampler):
         rois = torch.cat([torch.zeros_like(side)[:, None], bboxes], dim=1)
         hardness = bboxes.new_zeros(len(bboxes))
         for number, (logits, stride) in enumerate(zip(self.rpn_head.forward_nrpn(feats, hidden), anchors.strides)):
+            on_level = level == number
+            if not on_level.any():  # a GPU has no grid of 0 boxes
+                continue
             # not aligned: as for anchors, place i of a level is at pixel i * stride
-            at_centre = roi_align(logits, rois[level == number], (1, 1), 1 / stride[0], 1, 'avg', False)
-            hardness[level == number] = at_centre.amax(dim=(1, 2, 3))
+            at_centre = roi_align(logits.float(), rois[on_level], (1, 1), 1 / stride[0], 1, 'avg', False)
+            hardness[on_level] = at_centre.amax(dim=(1, 2, 3))
         return hardness
 
 

@@ -44,6 +44,14 @@ def test_asks_the_detectors_rpn_at_the_boxs_centre_and_size(planted):
     assert hardness[0] == hardness[1] == 5 and (hardness[2:] == 0).all()
 
 
+def test_takes_logits_of_half_precision(planted, model, monkeypatch):
+    """As they are under AMP, where boxes are not."""
+    sampler, feats = planted
+    halves = [level.half() for level in model.detector.rpn_head.forward_nrpn(feats, ())]
+    monkeypatch.setattr(model.detector.rpn_head, 'forward_nrpn', lambda x, hidden: halves)
+    assert sampler.neg_sampler.hardness_of(torch.tensor([box(96, 56, 32, 32)]), feats).tolist() == [5]
+
+
 def test_samples_hard_proposals_beside_random_ones(planted):
     """Objects are added before the proposals, and the hardness is still that of each proposal."""
     sampler, feats = planted
