@@ -36,7 +36,7 @@ def test_a_stock_checkpoint_starts_a_fresh_nrpn_and_says_so_in_a_line(make, prin
     torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'stock.pth')
     load_checkpoint(ours, str(tmp_path / 'stock.pth'), strict=True, logger='current')
     assert [line for line in printed() if 'NRPN' in line or 'missing' in line] == [
-        'The checkpoint holds no PaperNRPNHead; the nRPN starts from new weights'
+        'The checkpoint holds no PaperNRPNHead of this shape; the nRPN starts from new weights'
     ]
     loaded = ours.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in fresh.items()) and len(fresh) == 6

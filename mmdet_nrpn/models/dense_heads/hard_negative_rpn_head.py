@@ -1,5 +1,5 @@
 import warnings
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.profiler import record_function
 
-from ..losses import OverlapLoss, OverlapTarget
+from ..losses import HardNegativeRankLoss, OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
 from ..utils import (
     Candidates,
@@ -55,12 +55,13 @@ class HardNegativeRPNHead(RPNHead):
             trains without one. Defaults to ``dict()``.
         hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness in its place, which keeps no nRPN. Defaults to
             'nrpn'.
-        loss_rank (dict, optional): Config of a :class:`~mmdet_nrpn.models.HardNegativeRankLoss`. Defaults to None.
+        loss_rank (dict, optional): Config of a :class:`~mmdet_nrpn.models.HardNegativeRankLoss`, which it is if it has
+            no type. Defaults to None: no ranking.
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
         ValueError: For an unknown ``hardness``, softmax objectness, an ``NRPNSampler`` without hardness to sample by,
-            or a setting of the first edition that is gone.
+            a ``nrpn_head`` or ``loss_rank`` that is no dict, or a setting of the first edition that is gone.
 
     Note:
         Logged beside the losses: ``nrpn_false_positives``, the RPN's false positives per image among the anchors that
@@ -82,6 +83,11 @@ class HardNegativeRPNHead(RPNHead):
             raise ValueError(
                 f'HardNegativeRPNHead: hardness must be one of {HARDNESS_SOURCES}, got hardness={hardness!r}'
             )
+        for name, value in dict(nrpn_head=nrpn_head, loss_rank=loss_rank).items():
+            if not (value is None or isinstance(value, dict)):
+                raise ValueError(
+                    f'HardNegativeRPNHead: {name} must be a dict or None, got {name}={value!r}; write None for none'
+                )
         refuse_removed_settings(kwargs, nrpn_head, kwargs.get('train_cfg'))
         super().__init__(in_channels, **kwargs)
         if not self.use_sigmoid_cls:
@@ -90,7 +96,7 @@ class HardNegativeRPNHead(RPNHead):
                 f"write loss_cls=dict(type='{type(self.loss_cls).__name__}', use_sigmoid=True)"
             )
         self.hardness = hardness
-        self.loss_rank = None if loss_rank is None else MODELS.build(loss_rank)
+        self.loss_rank = None if loss_rank is None else MODELS.build({'type': HardNegativeRankLoss, **loss_rank})
         # also built where it is not used, so that a misspelt setting does not pass in silence
         nrpn = None if nrpn_head is None else self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
         self.nrpn_head: Any = nrpn if self.train_cfg and hardness == 'nrpn' else None
@@ -104,6 +110,9 @@ class HardNegativeRPNHead(RPNHead):
         if nrpn_class is not None and issubclass(nrpn_class, RPNHead):
             # weights to start from belong to the head that they are named for
             inherited = {key: value for key, value in rpn_head.items() if key != 'init_cfg'}
+            if isinstance(self.loss_cls, OverlapLoss):  # the nRPN has no overlaps to hand over
+                weight = self.loss_cls.loss_weight
+                inherited['loss_cls'] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=weight)
         else:
             if nrpn_class is not None:
                 refuse_settings_of_an_rpn(nrpn_head, nrpn_class)
@@ -138,7 +147,9 @@ class HardNegativeRPNHead(RPNHead):
         self.nrpn_head = nrpn_head
         if nrpn_head is None:
             return
-        with torch.random.fork_rng(devices=[]):
+        # on a GPU, too, where MMEngine initialises a model that lies there
+        devices = {parameter.device.index for parameter in nrpn_head.parameters() if parameter.is_cuda}
+        with torch.random.fork_rng(devices=sorted(devices)):
             nrpn_head.init_weights()
         init_cfgs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
         initialize(self, [cfg for cfg in init_cfgs if cfg.get('type') in ('Pretrained', PretrainedInit)])
@@ -149,12 +160,13 @@ class HardNegativeRPNHead(RPNHead):
         Built for inference, the head has no nRPN and leaves a training checkpoint's out. In training, a checkpoint
         without an nRPN of this kind keeps the fresh one, and a line says so.
         """
-        given = {key for key in state_dict if key.startswith(f'{prefix}nrpn_head.')}
+        given = {key: value for key, value in state_dict.items() if key.startswith(f'{prefix}nrpn_head.')}
         own = {} if self.nrpn_head is None else self.nrpn_head.state_dict(prefix=f'{prefix}nrpn_head.')
-        if given != own.keys():
+        if _shapes(given) != _shapes(own):
             if own:
                 print_log(
-                    f'The checkpoint holds no {type(self.nrpn_head).__name__}; the nRPN starts from new weights',
+                    f'The checkpoint holds no {type(self.nrpn_head).__name__} of this shape; the nRPN starts from new '
+                    'weights',
                     'current',
                 )
             for key in given:
@@ -412,6 +424,10 @@ class HardNegativeRPNHead(RPNHead):
         if isinstance(self.nrpn_head, NRPNHead):
             nrpn_outs = (nrpn_outs, outs[1])
         return self.predict_by_feat(*in_float32(nrpn_outs), batch_img_metas=batch_img_metas, rescale=rescale)
+
+
+def _shapes(weights: Dict[str, Tensor]) -> Dict[str, torch.Size]:
+    return {key: value.shape for key, value in weights.items()}
 
 
 def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:

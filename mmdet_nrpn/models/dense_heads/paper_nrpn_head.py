@@ -27,7 +27,7 @@ class PaperNRPNHead(RPNHead):
 
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead` builds it with its own arguments, except ``init_cfg``; what
     ``nrpn_head`` sets takes their place. Its arguments are ``RPNHead``'s. An :class:`~mmdet_nrpn.models.NRPNSampler`
-    samples at random here.
+    samples at random here, and in the place of an :class:`~mmdet_nrpn.models.OverlapLoss` there is cross entropy.
     """
 
     max_num = 1000

@@ -1,3 +1,4 @@
+import warnings
 from typing import NamedTuple, Optional, Tuple, Union
 
 import torch
@@ -5,6 +6,8 @@ import torch.nn.functional as F
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
+
+from ..utils import check_number
 
 MODES = ('saturating', 'printed', 'reweighted')
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -66,13 +69,14 @@ class OverlapLoss(nn.Module):
         super().__init__()
         if not use_sigmoid:
             raise ValueError(
-                'OverlapLoss is defined on one sigmoid an anchor, got use_sigmoid=False; '
+                'OverlapLoss is defined on one sigmoid per anchor, got use_sigmoid=False; '
                 "write loss_cls=dict(type='OverlapLoss', use_sigmoid=True)"
             )
         if mode not in MODES:
             raise ValueError(f'OverlapLoss: mode must be one of {MODES}, got mode={mode!r}')
         if reduction not in REDUCTIONS:
             raise ValueError(f'OverlapLoss: reduction must be one of {REDUCTIONS}, got reduction={reduction!r}')
+        check_number('OverlapLoss', 'loss_weight', loss_weight, 0)
         self.use_sigmoid = use_sigmoid
         self.mode = mode
         self.reduction = reduction
@@ -112,14 +116,21 @@ class OverlapLoss(nn.Module):
         labels, overlaps = target if isinstance(target, tuple) else (target, None)
         if pred.numel() != labels.numel():
             raise ValueError(
-                f'OverlapLoss needs one logit a label, got {tuple(pred.shape)} for {tuple(labels.shape)}; '
+                f'OverlapLoss needs one logit per label, got {tuple(pred.shape)} for {tuple(labels.shape)}; '
                 "write use_sigmoid=True in loss_cls=dict(type='OverlapLoss', use_sigmoid=True)"
             )
         logits = pred.reshape(-1)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         positive = labels.reshape(-1) == 0
         loss_pos = -F.logsigmoid(logits)
-        if overlaps is not None:
+        if overlaps is None:
+            if self.mode != 'printed':  # which is cross entropy anyhow
+                warnings.warn(
+                    f'OverlapLoss got no overlaps, so mode={self.mode!r} is cross entropy; write '
+                    "type='HardNegativeRPNHead' for the RPN's head, which hands them over",
+                    stacklevel=2,
+                )
+        else:
             # Elsewhere an overlap may be anything: 1 keeps it out of the loss and of its gradient.
             overlaps = torch.where(positive, overlaps.detach().reshape(-1).to(logits.dtype), 1.0)
             loss_pos = self._held_to_overlap(loss_pos, overlaps.clamp(MIN_OVERLAP, 1.0))

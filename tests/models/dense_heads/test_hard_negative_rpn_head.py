@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from mmdet.models.losses import CrossEntropyLoss, FocalLoss
 from mmdet.models.task_modules import MaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import MODELS
@@ -11,7 +12,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
-from mmdet_nrpn import NRPNHead, NRPNSampler
+from mmdet_nrpn import HardNegativeRankLoss, NRPNHead, NRPNSampler
 
 FOCAL = dict(
     loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
@@ -440,6 +441,9 @@ def test_own_objectness_as_the_prior(build_head, features, make_sample, monkeypa
         (dict(loss_rank=dict(type='HardNegativeRankLoss', loss_weight=-1)), 'loss_weight=-1'),
         (dict(loss_cls=dict(type='OverlapLoss')), 'use_sigmoid=True'),
         (dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False)), 'use_sigmoid=True'),
+        (dict(nrpn_head=False), 'nrpn_head must be a dict or None, got nrpn_head=False'),
+        (dict(nrpn_head='NRPNHead'), "got nrpn_head='NRPNHead'"),
+        (dict(loss_rank=True), 'loss_rank must be a dict or None, got loss_rank=True'),
         (dict(nrpn_head=None), "nrpn_head=dict\\(type='NRPNHead'\\)"),
         (dict(sampler=dict(type='NRPNSampler', hard_fraction=2)), 'hard_fraction=2'),
         (dict(sampler=dict(type='NRPNSampler', add_gt_as_proposals=True)), 'add_gt_as_proposals=False'),
@@ -646,3 +650,41 @@ def test_built_for_inference_it_has_no_nrpn_and_loads_a_training_checkpoint_stri
     assert inference.nrpn_head is None
     inference.load_state_dict(trained.state_dict(), strict=True)
     assert torch.equal(inference.rpn_conv.weight, trained.rpn_conv.weight)
+
+
+def test_a_ranking_loss_needs_no_type(build_head):
+    head = build_head(loss_rank=dict(loss_weight=0.1))
+    assert isinstance(head.loss_rank, HardNegativeRankLoss) and head.loss_rank.loss_weight == 0.1
+
+
+@pytest.mark.parametrize('mode', ['printed', 'saturating', 'reweighted'])
+def test_the_papers_nrpn_learns_by_cross_entropy_where_the_rpn_has_an_overlap_loss(build_head, mode):
+    loss_cls = dict(type='OverlapLoss', use_sigmoid=True, mode=mode, loss_weight=0.5)
+    nrpn = build_head(loss_cls=loss_cls, nrpn_head=dict(type='PaperNRPNHead')).nrpn_head
+    assert isinstance(nrpn.loss_cls, CrossEntropyLoss) and nrpn.loss_cls.loss_weight == 0.5
+    own = dict(type='FocalLoss', use_sigmoid=True)
+    nrpn = build_head(loss_cls=loss_cls, nrpn_head=dict(type='PaperNRPNHead', loss_cls=own)).nrpn_head
+    assert isinstance(nrpn.loss_cls, FocalLoss)
+
+
+@pytest.mark.parametrize('strict', [True, False])
+def test_weights_of_an_nrpn_of_another_shape_are_left_out(build_head, strict):
+    wide = build_head(nrpn_head=dict(type='PaperNRPNHead', feat_channels=8))
+    narrow = build_head(nrpn_head=dict(type='PaperNRPNHead', feat_channels=4))
+    fresh = {key: value.clone() for key, value in narrow.nrpn_head.state_dict().items()}
+    with torch.no_grad():
+        wide.rpn_cls.bias.fill_(3)
+    narrow.load_state_dict(wide.state_dict(), strict=strict)
+    assert (narrow.rpn_cls.bias == 3).all()
+    assert all(torch.equal(value, fresh[key]) for key, value in narrow.nrpn_head.state_dict().items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='MMEngine initialises a model where it lies, here on a GPU')
+def test_on_a_gpu_the_nrpns_initial_weights_take_none_of_the_seeds_random_numbers(build_head):
+    after = []
+    for nrpn_head in (None, dict(type='PaperNRPNHead')):
+        head = build_head(sampler=dict(type='RandomSampler'), nrpn_head=nrpn_head).cuda()
+        torch.manual_seed(0)
+        head.init_weights()
+        after.append(torch.rand(3, device='cuda'))
+    assert torch.equal(*after)

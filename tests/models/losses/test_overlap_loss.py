@@ -105,6 +105,7 @@ def test_extreme_logits_stay_finite_and_right(mode, dtype):
     torch.testing.assert_close(logits.grad.float(), torch.tensor([slope, 0, 0, 1]))
 
 
+@pytest.mark.filterwarnings('ignore:OverlapLoss got no overlaps')
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('shape', [(50,), (50, 1)])
 @pytest.mark.parametrize('avg_factor', [None, 17.0])
@@ -156,6 +157,8 @@ def test_no_anchors_sum_to_zero_in_the_graph():
         (dict(use_sigmoid=False), 'use_sigmoid=True'),
         (dict(mode='squared'), "mode='squared'"),
         (dict(reduction='max'), "reduction='max'"),
+        (dict(loss_weight=-1), 'loss_weight=-1'),
+        (dict(loss_weight=float('nan')), 'loss_weight=nan'),
     ],
 )
 def test_bad_settings_say_what_to_write(kwargs, words):
@@ -166,3 +169,11 @@ def test_bad_settings_say_what_to_write(kwargs, words):
 def test_two_logits_an_anchor_are_refused():
     with pytest.raises(ValueError, match='use_sigmoid=True'):
         OverlapLoss()(torch.zeros(5, 2), torch.zeros(5, dtype=torch.long))
+
+
+@pytest.mark.parametrize('mode', ['saturating', 'reweighted'])
+def test_without_overlaps_it_says_that_it_is_cross_entropy(mode):
+    """As in a stock RPNHead, which hands over labels alone."""
+    with pytest.warns(UserWarning, match=f"mode='{mode}' is cross entropy; write type='HardNegativeRPNHead'"):
+        loss = OverlapLoss(mode=mode)(torch.zeros(5), torch.zeros(5, dtype=torch.long))
+    assert loss.item() == pytest.approx(math.log(2))
