@@ -118,7 +118,6 @@ def execute(runs: List[Run], jobs: int) -> int:
                         flush=True,
                     )
                     if not finished:
-                        run.prepare()
                         # of several at once each has its log
                         output = None if jobs == 1 else subprocess.DEVNULL
                         process = subprocess.Popen(run.command(), env=environment(slot, jobs), stdout=output)
@@ -164,11 +163,12 @@ def main(called: Optional[str] = None) -> None:
         if args.dry_run:
             print_plan(runs)
             return
+        to_go = [run for run in runs if not run.is_finished()]
+        for run in to_go:
+            run.prepare()
         if args.list:
-            for run in runs:
-                if not run.is_finished():
-                    run.prepare()
-                    print(shlex.join(run.command()))
+            for run in to_go:
+                print(shlex.join(run.command()))
             return
         failed = execute(runs, args.jobs)
     called = called or ' '.join(['python', *sys.argv])

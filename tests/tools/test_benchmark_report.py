@@ -1,4 +1,5 @@
 import csv
+import fcntl
 import json
 
 import numpy as np
@@ -123,6 +124,20 @@ def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
     assert not changed.is_finished()
     changed.prepare()
     assert (run.folder.with_suffix('.old1') / 'result.json').exists()
+
+
+def test_a_run_that_is_under_way_is_left_alone(repo, tmp_path, monkeypatch):
+    config = repo / 'configs' / 'nrpn' / f'{STOCK}.py'
+    run = Run(config, 0, tmp_path)
+    run.prepare()
+    run.folder.mkdir()
+    monkeypatch.setenv('SHAPES_ROOT', 'other/')
+    with open(run.folder.with_suffix('.lock'), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run.prepare()  # as it was: there is nothing to move
+        with pytest.raises(SystemExit, match='seed0 is being run by another process'):
+            Run(config, 0, tmp_path).prepare()
+    assert run.folder.exists() and run.config_file.read_text() == run.text
 
 
 def test_another_checkpoint_of_the_same_name_is_another_run(repo, tmp_path):
