@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from benchmark.config_hash import config_hash
 from benchmark.report import paired_difference, report, summarise
 from benchmark.runs import Run, results_in
+from mmengine.config import Config
 from scipy import stats
 
 KEYS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
@@ -156,3 +158,25 @@ def test_the_run_measures_with_proposal_metric_and_its_seed(repo, tmp_path):
     stock.prepare()
     text = stock.config_file.read_text()
     assert "type='ProposalMetric'" in text and 'seed=3' in text and "'mmdet_nrpn'" in text
+
+
+def test_the_hash_is_of_all_that_is_trained():
+    """Also of what a config may have beside its model, data and schedule; what tables there are keep their hashes."""
+    trained = dict(model=dict(type='RPN'))
+    ema = [dict(type='EMAHook', momentum=0.1)]
+    same = (
+        {},
+        dict(custom_hooks=[dict(type='StepSeedHook'), dict(type='FlushDenormals')], load_from=None),
+        dict(custom_hooks=None, auto_scale_lr=dict(enable=False, base_batch_size=2)),
+    )
+    assert {config_hash(Config({**trained, **more})) for more in same} == {'7c04e7485446'}
+    others = (
+        dict(custom_hooks=ema),
+        dict(custom_hooks=[dict(type='EMAHook', momentum=0.2)]),
+        dict(load_from='a.pth'),
+        dict(auto_scale_lr=dict(enable=True, base_batch_size=16)),
+    )
+    assert len({config_hash(Config({**trained, **more})) for more in (*same, *others)}) == 1 + len(others)
+    assert config_hash(Config({**trained, 'load_from': 'a.pth'})) == config_hash(
+        Config({**trained, 'load_from': 'elsewhere/a.pth'})
+    )
