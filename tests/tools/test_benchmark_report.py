@@ -160,6 +160,12 @@ def test_the_run_measures_with_proposal_metric_and_its_seed(repo, tmp_path):
     assert "type='ProposalMetric'" in text and 'seed=3' in text and "'mmdet_nrpn'" in text
 
 
+def test_all_else_that_a_config_says_of_randomness_stays(repo, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = ['{repo}/configs/nrpn/{STOCK}.py']\nrandomness = dict(seed=7, deterministic=True)\n")
+    assert Run(config, 3, tmp_path).cfg.randomness == dict(seed=3, deterministic=True)
+
+
 def test_the_hash_is_of_all_that_is_trained():
     """Also of what a config may have beside its model, data and schedule; what tables there are keep their hashes."""
     trained = dict(model=dict(type='RPN'))

@@ -42,7 +42,7 @@ class Run:
         imports = given.get('imports') or []
         imports = [imports] if isinstance(imports, str) else imports
         cfg.custom_imports = {**given, 'imports': sorted({*imports, 'mmdet_nrpn'})}
-        cfg.randomness = dict(seed=self.seed)
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=self.seed)
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='StepSeedHook')]  # resumed, it samples the same
         # measured once, after the training, so that an interruption anywhere leaves something to go on from
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
