@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from benchmark.config_hash import config_hash
+from benchmark.execute import scalars
 from benchmark.report import paired_difference, report, summarise
 from benchmark.runs import Run, results_in
 from mmengine.config import Config
@@ -140,6 +141,13 @@ def test_a_run_that_is_under_way_is_left_alone(repo, tmp_path, monkeypatch):
         with pytest.raises(SystemExit, match='seed0 is being run by another process'):
             Run(config, 0, tmp_path).prepare()
     assert run.folder.exists() and run.config_file.read_text() == run.text
+
+
+def test_a_line_of_the_log_that_was_cut_short_is_passed_over(tmp_path):
+    log = tmp_path / '20260101_100000' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"lr": 0.1, "time": 1.0, "step": 1}\n{"lr": 0.1, "ti{"lr": 0.1, "time": 3.0, "step": 3}\n{"lr"')
+    assert scalars(tmp_path, 'time') == [1.0]
 
 
 def test_another_checkpoint_of_the_same_name_is_another_run(repo, tmp_path):

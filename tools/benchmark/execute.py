@@ -64,7 +64,9 @@ def scalars(folder: Path, key: str) -> List[float]:
     """What MMEngine logged under a name while training."""
     rows = []
     for file in sorted(folder.glob('*/vis_data/scalars.json')):
-        rows += [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+        for line in file.read_text(encoding='utf-8').splitlines():
+            with contextlib.suppress(ValueError):  # cut short by a full disk, say
+                rows.append(json.loads(line))
     return [row[key] for row in rows if key in row and 'lr' in row]
 
 
