@@ -65,6 +65,8 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--jobs {args.jobs} is none; give 1 or more')
     if args.work_dir.exists() and not args.work_dir.is_dir():
         parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
+    if args.table and not args.work_dir.exists():
+        parser.error(f'--work-dir {args.work_dir} is not there; name the folder of the runs')
     return args
 
 

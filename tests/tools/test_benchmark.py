@@ -184,6 +184,11 @@ def test_an_output_of_the_other_kind_is_told_at_the_start(run_tool, tmp_path, to
     assert f'{wrong} is a fi' in done.stderr or f'{wrong} is a folder' in done.stderr
 
 
+def test_a_table_of_a_folder_that_is_not_there_is_refused(run_tool, tmp_path):
+    done = run_tool('tools/benchmark.py', '--table', '--work-dir', tmp_path / 'work')
+    assert done.returncode == 2 and f'--work-dir {tmp_path}/work is not there' in done.stderr
+
+
 def test_gpus_and_cores_are_shared(repo, monkeypatch):
     environment = runpy.run_path(str(repo / 'tools' / 'benchmark.py'))['environment']
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
