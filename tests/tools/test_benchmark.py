@@ -10,6 +10,8 @@ import sys
 import time
 
 import pytest
+from benchmark.timing import time_training
+from mmengine.config import Config
 from stack import REPEATING_WORKERS
 
 pytestmark = pytest.mark.slow
@@ -164,6 +166,17 @@ def test_dry_run_tells_the_plan_and_its_time(run_tool, shapes, command, tmp_path
     assert done.returncode == 0, done.stderr
     assert '2 runs to go' in done.stdout and 'rpn, seed 0: ' in done.stdout
     assert not (tmp_path / 'work').exists()
+
+
+def test_images_are_timed_as_they_are_trained_on(repo, shapes, monkeypatch):
+    """A teacher's batches have labelled and unlabelled images; the first of all are labelled."""
+    monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
+    name = 'soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes'
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / f'{name}.py')
+    labelled, unlabelled = cfg.train_dataloader.dataset.datasets
+    labelled.indices, unlabelled.indices = list(range(8)), list(range(8, 12))
+    cfg.train_dataloader.batch_size = cfg.train_dataloader.sampler.batch_size = 2
+    assert time_training(cfg, 0) > 0
 
 
 @pytest.mark.parametrize(
