@@ -202,6 +202,14 @@ def test_a_table_of_a_folder_that_is_not_there_is_refused(run_tool, tmp_path):
     assert done.returncode == 2 and f'--work-dir {tmp_path}/work is not there' in done.stderr
 
 
+def test_a_tables_command_can_be_given_again(run_tool, tmp_path):
+    work = tmp_path / 'my work'
+    work.mkdir()
+    done = run_tool('tools/benchmark.py', '--table', '--work-dir', work)
+    assert done.returncode == 0, done.stderr
+    assert f"- command: `python tools/benchmark.py --table --work-dir '{work}'`" in (work / 'table.md').read_text()
+
+
 def test_gpus_and_cores_are_shared(repo, monkeypatch):
     environment = runpy.run_path(str(repo / 'tools' / 'benchmark.py'))['environment']
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
