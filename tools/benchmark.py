@@ -3,7 +3,7 @@
     python tools/benchmark.py                                           # the paper's rows and the baselines, on shapes
     python tools/benchmark.py STOCK_CONFIG OTHER_CONFIG --seeds 0 1 2   # yours
     python tools/benchmark.py --dry-run                                 # what would be run, and for how long
-    python tools/benchmark.py --list >runs.txt                          # one command a run, for a cluster
+    python tools/benchmark.py --list >runs.txt                          # one command per run, for a cluster
     python tools/benchmark.py --table                                   # only the table of what results there are
     python tools/benchmark.py CONFIG CONFIG --checkpoints A.pth B.pth   # only measure
 
@@ -49,15 +49,15 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1], help='default: 0 1')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='default: %(default)s')
-    parser.add_argument('--jobs', type=int, default=1, help='runs side by side, a GPU each where there are some')
-    parser.add_argument('--checkpoints', type=Path, nargs='+', help='one a config: measure them, train nothing')
+    parser.add_argument('--jobs', type=int, default=1, help='runs side by side, one GPU per run where there are some')
+    parser.add_argument('--checkpoints', type=Path, nargs='+', help='one per config: measure them, train nothing')
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--dry-run', action='store_true', help='check, print the plan and its time, and run nothing')
-    what.add_argument('--list', action='store_true', help='check, print one command a run, and run nothing')
+    what.add_argument('--list', action='store_true', help='check, print one command per run, and run nothing')
     what.add_argument('--table', action='store_true', help='run nothing, make the table')
     args = parser.parse_args()
     if args.checkpoints and len(args.checkpoints) != len(args.configs):
-        parser.error(f'{len(args.checkpoints)} checkpoints for {len(args.configs)} configs; give one a config')
+        parser.error(f'{len(args.checkpoints)} checkpoints for {len(args.configs)} configs; give one per config')
     missing = [path for path in [*args.configs, *(args.checkpoints or [])] if not path.is_file()]
     if missing:
         parser.error(f'{missing[0]} is not there')
@@ -65,6 +65,8 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--jobs {args.jobs} is none; give 1 or more')
     if args.work_dir.exists() and not args.work_dir.is_dir():
         parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
+    if args.table and not args.work_dir.exists():
+        parser.error(f'--work-dir {args.work_dir} is not there; name the folder of the runs')
     return args
 
 
@@ -118,7 +120,6 @@ def execute(runs: List[Run], jobs: int) -> int:
                         flush=True,
                     )
                     if not finished:
-                        run.prepare()
                         # of several at once each has its log
                         output = None if jobs == 1 else subprocess.DEVNULL
                         process = subprocess.Popen(run.command(), env=environment(slot, jobs), stdout=output)
@@ -164,14 +165,15 @@ def main(called: Optional[str] = None) -> None:
         if args.dry_run:
             print_plan(runs)
             return
+        to_go = [run for run in runs if not run.is_finished()]
+        for run in to_go:
+            run.prepare()
         if args.list:
-            for run in runs:
-                if not run.is_finished():
-                    run.prepare()
-                    print(shlex.join(run.command()))
+            for run in to_go:
+                print(shlex.join(run.command()))
             return
         failed = execute(runs, args.jobs)
-    called = called or ' '.join(['python', *sys.argv])
+    called = called or shlex.join(['python', *sys.argv])
     table = report(args.work_dir, [(run.name, run.seed) for run in runs], called)
     print(
         printable(

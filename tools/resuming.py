@@ -19,9 +19,9 @@ def pass_over_broken_checkpoints() -> None:
 
     def load_or_resume(runner: Runner) -> None:
         if runner._resume and runner._load_from is None and not runner._has_loaded:
-            instead, broken = checkpoint_instead(Path(runner.work_dir), _checkpoint_hook(runner), runner.timestamp)
+            instead, why = checkpoint_instead(Path(runner.work_dir), _checkpoint_hook(runner), runner.timestamp)
             if instead is not None:
-                runner.logger.warning(f'{broken} was not written to its end; going on from {instead}, of the same run')
+                runner.logger.warning(f'{why}; going on from {instead}, of the same run')
                 runner._load_from = str(instead)
         stock(runner)
 
@@ -34,7 +34,7 @@ def _checkpoint_hook(runner: Runner) -> CheckpointHook:
 
 
 def checkpoint_instead(work_dir: Path, hook: CheckpointHook, now: str) -> Tuple[Optional[Path], str]:
-    """The newest whole checkpoint before a last one that is not whole.
+    """The newest whole checkpoint where the last one is not whole, or not where ``last_checkpoint`` says.
 
     Args:
         work_dir (Path): The run's folder, where MMEngine wrote ``last_checkpoint``.
@@ -43,7 +43,7 @@ def checkpoint_instead(work_dir: Path, hook: CheckpointHook, now: str) -> Tuple[
 
     Returns:
         tuple: The checkpoint, None where ``last_checkpoint`` is to be followed or is not there; and what was passed
-        over.
+        over, with why.
 
     Raises:
         SystemExit: If no checkpoint of that run is whole.
@@ -51,24 +51,35 @@ def checkpoint_instead(work_dir: Path, hook: CheckpointHook, now: str) -> Tuple[
     stated = work_dir / 'last_checkpoint'
     if not stated.exists():
         return None, ''
-    last = stated.read_text(encoding='utf-8').strip()
+    named = stated.read_text(encoding='utf-8').strip()
+    last = Path(named)
     # one on a remote storage is not looked at, and DeepSpeed's are folders
-    if '://' in last or (last and (Path(last).is_dir() or is_whole(Path(last)))):
+    if '://' in named or (named and (last.is_dir() or is_whole(last))):
         return None, ''
     pattern = re.compile(re.escape(hook.filename_tmpl).replace(r'\{\}', r'(\d+)'))
-    folder = Path(last).parent
-    if not last:  # interrupted while it was written
+    folder, moved = last.parent, work_dir / last.name
+    passed = [_fault(last)]
+    if not named:  # interrupted while it was written
         folder = Path(hook.out_dir, work_dir.name) if hook.out_dir else work_dir
-    broken = [last or f'{stated} is empty: what it named']
+        passed = [f'{stated} is empty: what it named was not written to its end']
+    elif not last.exists() and (moved.exists() or not folder.exists()):  # the run's folder was moved
+        folder = work_dir
+        if is_whole(moved):
+            return moved, passed[0]
+        passed += [_fault(moved)] if moved.exists() else []
     processes = _processes(work_dir, now)
-    for path in _before(processes, folder, pattern, Path(last).name, stated.stat().st_mtime):
+    for path in _before(processes, folder, pattern, last.name, stated.stat().st_mtime):
         if is_whole(path):
-            return path, ', '.join(broken)
-        broken.append(str(path))
+            return path, ', '.join(passed)
+        passed.append(_fault(path))
     raise SystemExit(
-        f'--resume: {", ".join(broken)} was not written to its end, and {folder} has no older checkpoint of that run; '
+        f'--resume: {", ".join(passed)}, and {folder} has no older checkpoint of that run; '
         'name one with --resume CHECKPOINT, or leave --resume out to start anew'
     )
+
+
+def _fault(checkpoint: Path) -> str:
+    return f'{checkpoint} ' + ('was not written to its end' if checkpoint.exists() else 'is not there')
 
 
 def is_whole(checkpoint: Path) -> bool:

@@ -10,6 +10,8 @@ import sys
 import time
 
 import pytest
+from benchmark.timing import time_training
+from mmengine.config import Config
 from stack import REPEATING_WORKERS
 
 pytestmark = pytest.mark.slow
@@ -166,6 +168,17 @@ def test_dry_run_tells_the_plan_and_its_time(run_tool, shapes, command, tmp_path
     assert not (tmp_path / 'work').exists()
 
 
+def test_images_are_timed_as_they_are_trained_on(repo, shapes, monkeypatch):
+    """A teacher's batches have labelled and unlabelled images; the first of all are labelled."""
+    monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
+    name = 'soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes'
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / f'{name}.py')
+    labelled, unlabelled = cfg.train_dataloader.dataset.datasets
+    labelled.indices, unlabelled.indices = list(range(8)), list(range(8, 12))
+    cfg.train_dataloader.batch_size = cfg.train_dataloader.sampler.batch_size = 2
+    assert time_training(cfg, 0) > 0
+
+
 @pytest.mark.parametrize(
     'tool, option',
     [
@@ -182,6 +195,19 @@ def test_an_output_of_the_other_kind_is_told_at_the_start(run_tool, tmp_path, to
     done = run_tool(tool, *inputs, *filter(None, [option]), wrong)
     assert done.returncode == 2
     assert f'{wrong} is a fi' in done.stderr or f'{wrong} is a folder' in done.stderr
+
+
+def test_a_table_of_a_folder_that_is_not_there_is_refused(run_tool, tmp_path):
+    done = run_tool('tools/benchmark.py', '--table', '--work-dir', tmp_path / 'work')
+    assert done.returncode == 2 and f'--work-dir {tmp_path}/work is not there' in done.stderr
+
+
+def test_a_tables_command_can_be_given_again(run_tool, tmp_path):
+    work = tmp_path / 'my work'
+    work.mkdir()
+    done = run_tool('tools/benchmark.py', '--table', '--work-dir', work)
+    assert done.returncode == 0, done.stderr
+    assert f"- command: `python tools/benchmark.py --table --work-dir '{work}'`" in (work / 'table.md').read_text()
 
 
 def test_gpus_and_cores_are_shared(repo, monkeypatch):

@@ -240,6 +240,8 @@ def test_one_broken_xml(make_own, shapes, spoil, words):
         (in_json(lambda content: content.pop('categories')), "has no 'categories'"),
         (in_json(set_all('annotations', id=1)), 'the same id'),
         (in_json(lambda content: content['annotations'][2].update(bbox=[])), r'bbox=\[\] in annotations, id 3'),
+        (in_json(lambda content: content['annotations'][2].update(bbox=None)), r'bbox=None in annotations, id 3'),
+        (in_json(lambda content: content.update(images=None)), r'images=None, which is no list'),
         (write('annotations/train.json', b'{"images": ['), 'is no JSON'),
         (write('annotations/train.json', b'[]'), 'is a list'),
     ],

@@ -1,10 +1,14 @@
 import csv
+import fcntl
 import json
 
 import numpy as np
 import pytest
+from benchmark.config_hash import config_hash
+from benchmark.execute import scalars
 from benchmark.report import paired_difference, report, summarise
 from benchmark.runs import Run, results_in
+from mmengine.config import Config
 from scipy import stats
 
 KEYS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
@@ -125,6 +129,27 @@ def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
     assert (run.folder.with_suffix('.old1') / 'result.json').exists()
 
 
+def test_a_run_that_is_under_way_is_left_alone(repo, tmp_path, monkeypatch):
+    config = repo / 'configs' / 'nrpn' / f'{STOCK}.py'
+    run = Run(config, 0, tmp_path)
+    run.prepare()
+    run.folder.mkdir()
+    monkeypatch.setenv('SHAPES_ROOT', 'other/')
+    with open(run.folder.with_suffix('.lock'), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run.prepare()  # as it was: there is nothing to move
+        with pytest.raises(SystemExit, match='seed0 is being run by another process'):
+            Run(config, 0, tmp_path).prepare()
+    assert run.folder.exists() and run.config_file.read_text() == run.text
+
+
+def test_a_line_of_the_log_that_was_cut_short_is_passed_over(tmp_path):
+    log = tmp_path / '20260101_100000' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"lr": 0.1, "time": 1.0, "step": 1}\n{"lr": 0.1, "ti{"lr": 0.1, "time": 3.0, "step": 3}\n{"lr"')
+    assert scalars(tmp_path, 'time') == [1.0]
+
+
 def test_another_checkpoint_of_the_same_name_is_another_run(repo, tmp_path):
     config, path = repo / 'configs' / 'nrpn' / f'{STOCK}.py', tmp_path / 'epoch_12.pth'
     path.write_bytes(b'one')
@@ -141,3 +166,31 @@ def test_the_run_measures_with_proposal_metric_and_its_seed(repo, tmp_path):
     stock.prepare()
     text = stock.config_file.read_text()
     assert "type='ProposalMetric'" in text and 'seed=3' in text and "'mmdet_nrpn'" in text
+
+
+def test_all_else_that_a_config_says_of_randomness_stays(repo, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = ['{repo}/configs/nrpn/{STOCK}.py']\nrandomness = dict(seed=7, deterministic=True)\n")
+    assert Run(config, 3, tmp_path).cfg.randomness == dict(seed=3, deterministic=True)
+
+
+def test_the_hash_is_of_all_that_is_trained():
+    """Also of what a config may have beside its model, data and schedule; what tables there are keep their hashes."""
+    trained = dict(model=dict(type='RPN'))
+    ema = [dict(type='EMAHook', momentum=0.1)]
+    same = (
+        {},
+        dict(custom_hooks=[dict(type='StepSeedHook'), dict(type='FlushDenormals')], load_from=None),
+        dict(custom_hooks=None, auto_scale_lr=dict(enable=False, base_batch_size=2)),
+    )
+    assert {config_hash(Config({**trained, **more})) for more in same} == {'7c04e7485446'}
+    others = (
+        dict(custom_hooks=ema),
+        dict(custom_hooks=[dict(type='EMAHook', momentum=0.2)]),
+        dict(load_from='a.pth'),
+        dict(auto_scale_lr=dict(enable=True, base_batch_size=16)),
+    )
+    assert len({config_hash(Config({**trained, **more})) for more in (*same, *others)}) == 1 + len(others)
+    assert config_hash(Config({**trained, 'load_from': 'a.pth'})) == config_hash(
+        Config({**trained, 'load_from': 'elsewhere/a.pth'})
+    )

@@ -1,4 +1,5 @@
 import re
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -28,34 +29,87 @@ def anchors_of(size):
     return np.array(anchors)
 
 
-@pytest.mark.slow
-def test_counts_are_those_of_a_loop_over_anchors_and_objects(run_tool, repo, shapes, tmp_path):
-    steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs')]
-    config = tmp_path / 'config.py'
-    config.write_text(
-        f"_base_ = ['{repo / CONFIG}']\ntrain_dataloader = dict(dataset=dict(data_root='{shapes}', pipeline={steps}))\n"
+def share(anchor, ignored):
+    """Of the anchor."""
+    return np.prod(np.clip(np.minimum(anchor[2:], ignored[2:]) - np.maximum(anchor[:2], ignored[:2]), 0, None)) / (
+        np.prod(anchor[2:] - anchor[:2])
     )
-    refused = run_tool(TOOL, config, '--num-images', 0)
-    assert refused.returncode == 2 and '--num-images must be 1 or more, got 0' in refused.stderr
-    done = run_tool(TOOL, config, '--num-images', 3)
-    assert done.returncode == 0, done.stderr
-    counted = dict(re.findall(r'^(\w[\w .]*?) +([\d.]+)$', done.stdout, re.M))
 
-    dataset = DATASETS.build(Config.fromfile(config).train_dataloader.dataset)
+
+@pytest.fixture
+def counts(run_tool, repo, shapes, tmp_path):
+    """What the tool counts per image on three of twelve, and those three."""
+
+    def count(lines=''):
+        steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
+        steps.append(dict(type='PackDetInputs'))
+        data = f"train_dataloader = dict(dataset=dict(data_root='{shapes}', pipeline={steps}))"
+        config = tmp_path / 'config.py'
+        config.write_text(f"_base_ = ['{repo / CONFIG}']\n{data}\n{lines}")
+        done = run_tool(TOOL, config, '--num-images', 3)
+        assert done.returncode == 0, done.stderr
+        dataset = DATASETS.build(Config.fromfile(config).train_dataloader.dataset)
+        counted = dict(re.findall(r'^(\w[\w .]*?) +([\d.]+)$', done.stdout, re.M))
+        return counted, [dataset[index]['data_samples'] for index in (0, 4, 8)]
+
+    return count
+
+
+def by_a_loop(samples, size, inside_of=None, ignored_from=2.0):
+    """The same over anchors and objects; anchors that leave ``inside_of`` pixels do not count."""
     totals = dict.fromkeys(['objects', 'positives', 'negatives', 'neither'], 0)
-    for index in (0, 4, 8):  # of twelve
-        sample = dataset[index]['data_samples']
-        gts, anchors = sample.gt_instances.bboxes.tensor.numpy().astype(float), anchors_of(sample.img_shape[0])
+    for sample in samples:
+        gts, ignored = (
+            instances.bboxes.tensor.numpy().astype(float)
+            for instances in (sample.gt_instances, sample.ignored_instances)
+        )
+        anchors = anchors_of(size)
+        if inside_of:
+            anchors = anchors[(anchors >= 0).all(1) & (anchors < inside_of).all(1)]
+        taken = np.array([max([share(anchor, box) for box in ignored], default=0) for anchor in anchors]) > ignored_from
         ious = np.array([[iou(anchor, gt) for gt in gts] for anchor in anchors]).reshape(len(anchors), len(gts))
-        best = ious.max(1, initial=0)
+        taken &= len(gts) > 0  # without an object, the assigner takes every anchor for a negative
+        ious[taken] = -1
+        best = ious.max(1, initial=-1)
         positive = best >= 0.7
         for column in ious.T:
             if column.max() >= 0.3:
                 positive |= column > column.max() - 1e-6
         totals['objects'] += len(gts)
         totals['positives'] += positive.sum()
-        totals['negatives'] += (~positive & (best < 0.3)).sum()
-        totals['neither'] += (~positive & (best >= 0.3)).sum()
-    for name in ('objects', 'positives', 'negatives', 'neither'):
-        assert float(counted[name]) == pytest.approx(totals[name] / 3, abs=0.051), name
-    assert totals['neither'] > totals['positives'] > 0
+        totals['negatives'] += (~positive & ~taken & (best < 0.3)).sum()
+        totals['neither'] += (~positive & (taken | (best >= 0.3))).sum()
+    return {name: pytest.approx(total / len(samples), abs=0.051) for name, total in totals.items()}
+
+
+def as_numbers(counted):
+    return {name: float(counted[name]) for name in ('objects', 'positives', 'negatives', 'neither')}
+
+
+@pytest.mark.slow
+def test_counts_are_those_of_a_loop_over_anchors_and_objects(counts):
+    counted, samples = counts()
+    assert as_numbers(counted) == by_a_loop(samples, 128)
+    assert float(counted['neither']) > float(counted['positives']) > 0
+
+
+@pytest.mark.slow
+def test_counts_what_is_trained_on(counts, shapes):
+    """Anchors in the padding as well, none across a border, and objects that are ignored."""
+    for path in sorted(shapes.glob('Annotations/*.xml')):
+        tree = ET.parse(path)
+        for item in tree.getroot().findall('object')[:1]:
+            item.find('difficult').text = '1'
+        tree.write(path)
+    padded = 'model = dict(data_preprocessor=dict(pad_size_divisor=160))'
+    counted, samples = counts(padded)
+    assert as_numbers(counted) == by_a_loop(samples, 160)
+    rpn = "model['train_cfg'] = dict(rpn=dict(allowed_border=0, assigner=dict(ignore_iof_thr=0.53)))"
+    counted, samples = counts(f'{padded}\n{rpn}')
+    assert as_numbers(counted) == by_a_loop(samples, 160, inside_of=128, ignored_from=0.53)
+    assert any(len(sample.ignored_instances) for sample in samples)
+
+
+def test_no_images_are_refused(run_tool, repo):
+    refused = run_tool(TOOL, repo / CONFIG, '--num-images', 0)
+    assert refused.returncode == 2 and '--num-images must be 1 or more, got 0' in refused.stderr

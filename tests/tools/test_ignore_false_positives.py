@@ -131,8 +131,9 @@ train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=
 """
 
 
-def test_cocos_format_keeps_all_that_was_there(make, shapes, tmp_path):
-    """Ids with gaps, a category that is not trained, keys of one's own, and images without an object."""
+@pytest.mark.parametrize('ids', [(41, 7), ('a1', 7)])
+def test_cocos_format_keeps_all_that_was_there(make, shapes, tmp_path, ids):
+    """Ids with gaps or of letters, a category that is not trained, keys of one's own, and images without an object."""
     names = (shapes / 'ImageSets' / 'Main' / 'train.txt').read_text().split()
     sizes = dict(width=128, height=128)
     images = [dict(id=900 - 7 * i, file_name=f'{name}.jpg', mine=i, **sizes) for i, name in enumerate(names)]
@@ -142,7 +143,7 @@ def test_cocos_format_keeps_all_that_was_there(make, shapes, tmp_path):
         info=dict(year=2026),
         licenses=[],
         images=images,
-        annotations=[dict(annotation, id=41, category_id=5), dict(annotation, id=7, category_id=3)],
+        annotations=[dict(annotation, id=number, category_id=label) for number, label in zip(ids, (5, 3))],
         categories=[dict(id=5, name='disc'), dict(id=3, name='triangle'), dict(id=9, name='square')],
     )
     (shapes / 'mine.json').write_text(json.dumps(before))
@@ -152,7 +153,7 @@ def test_cocos_format_keeps_all_that_was_there(make, shapes, tmp_path):
     added = after['annotations'][2:]
     after['annotations'] = after['annotations'][:2]
     assert after == before and len(added) > 12
-    assert len({annotation['id'] for annotation in added} | {41, 7}) == len(added) + 2
+    assert len({annotation['id'] for annotation in added} | {*ids}) == len(added) + 2
     assert {annotation['category_id'] for annotation in added} <= {5, 9}  # else they would be passed over
     assert len({annotation['image_id'] for annotation in added} & {image['id'] for image in images}) > 6
 

@@ -101,7 +101,7 @@ def test_the_one_before_it_in_the_same_run_is_taken(history):
     )
     # iter_2 is nearer and older: of the run before
     instead, broken = checkpoint_instead(folder, ITERS, NOW)
-    assert instead == folder / 'iter_1.pth' and broken == str(folder / 'iter_3.pth')
+    assert instead == folder / 'iter_1.pth' and broken == f'{folder / "iter_3.pth"} was not written to its end'
 
 
 def test_a_best_checkpoint_is_none_to_resume_from(history):
@@ -123,7 +123,8 @@ def test_a_resumed_run_goes_back_to_what_it_was_resumed_from(history):
     os.utime(folder / 'iter_2.pth', (at('100200')[0],) * 2)
     instead, broken = checkpoint_instead(folder, ITERS, NOW)
     assert instead == folder / 'iter_1.pth'
-    assert broken == f'{folder / "iter_5.pth"}, {folder / "iter_2.pth"}'
+    cut = 'was not written to its end'
+    assert broken == f'{folder / "iter_5.pth"} {cut}, {folder / "iter_2.pth"} {cut}'
 
 
 def test_none_left_is_told(history):
@@ -144,10 +145,27 @@ def test_a_deleted_or_unnamed_last_one(history):
     """With max_keep_ckpts=1 the old one goes before the new one comes; a kill may also empty last_checkpoint."""
     folder = history(('100000', None, {'100100': 'iter_1.pth', '100200': 'iter_2.pth', '100300': 'iter_3.pth'}))
     (folder / 'iter_3.pth').unlink()
-    assert checkpoint_instead(folder, ITERS, NOW)[0] == folder / 'iter_2.pth'
+    assert checkpoint_instead(folder, ITERS, NOW) == (folder / 'iter_2.pth', f'{folder / "iter_3.pth"} is not there')
     (folder / 'last_checkpoint').write_text('')
     os.utime(folder / 'last_checkpoint', (at('100301')[0],) * 2)
     assert checkpoint_instead(folder, ITERS, NOW)[0] == folder / 'iter_2.pth'
+
+
+def test_a_folder_that_was_moved(history, tmp_path):
+    """Its last_checkpoint names where the checkpoint was."""
+    folder = history(('100000', None, {'100100': 'iter_2.pth', '100200': 'iter_3.pth'}))
+    old = tmp_path / 'old' / 'iter_3.pth'
+    (folder / 'last_checkpoint').write_text(str(old))
+    os.utime(folder / 'last_checkpoint', (at('100201')[0],) * 2)
+    assert checkpoint_instead(folder, ITERS, NOW) == (folder / 'iter_3.pth', f'{old} is not there')
+    (folder / 'iter_3.pth').write_bytes(b'')
+    instead, broken = checkpoint_instead(folder, ITERS, NOW)
+    assert instead == folder / 'iter_2.pth' and f'{folder}/iter_3.pth was not written to its end' in broken
+    (folder / 'iter_3.pth').unlink()
+    assert checkpoint_instead(folder, ITERS, NOW) == (folder / 'iter_2.pth', f'{old} is not there')
+    (folder / 'iter_2.pth').unlink()
+    with pytest.raises(SystemExit, match=f'{old} is not there, and {folder} has no older'):
+        checkpoint_instead(folder, ITERS, NOW)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Time ProposalMetric against pycocotools' COCOeval on the same made proposals, and check that both agree.
+"""Time ProposalMetric against pycocotools' COCOeval on the same synthetic proposals, and check that both agree.
 
 python tools/analysis_tools/benchmark_metric.py --images 1000 --proposals 1000
 """

@@ -1,6 +1,6 @@
 """Time training steps and predictions of configs side by side, and tell what nRPN's parts cost.
 
-    python tools/analysis_tools/benchmark_step.py                                # RPN and Faster R-CNN, ResNet-50 FPN
+    python tools/analysis_tools/benchmark_step.py                                # three RPNs with a ResNet-50 and FPN
     python tools/analysis_tools/benchmark_step.py STOCK.py OURS.py BASELINE.py --size 320 320 --batch 4
 
 Every round times one step of each config in turn, on the same synthetic images, so a busy machine slows all of them;

@@ -28,6 +28,8 @@ from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
 from mmdet_nrpn.visualization import ProposalErrors, find_proposal_errors
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
+
 
 def build(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Module, bool]:
     """A config, its model with the checkpoint's weights, and whether an nRPN is among them.

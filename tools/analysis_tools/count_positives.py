@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Dict
 
 import torch
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import cat_boxes, get_box_tensor
+from mmdet.structures.bbox import cat_boxes
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from rich.progress import track
 
@@ -34,13 +36,15 @@ def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
         that have no target) per image; ``positives of IoU 0.5``, of anchor and object; and ``objects without``, the
         share of objects that no anchor is assigned to, in percent.
     """
-    head = rpn_of(MODELS.build(cfg.model))
+    model = MODELS.build(cfg.model)
+    head = rpn_of(model)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     step = max(1, len(dataset) // num_images)
     totals: Dict[str, float] = {}
     indices = range(0, len(dataset), step)[:num_images]
     for index in track(indices, 'Assigning'):
-        for name, value in _of_image(head, dataset[index]['data_samples']).items():
+        (sample,) = model.data_preprocessor(pseudo_collate([dataset[index]]), True)['data_samples']
+        for name, value in _of_image(head, sample).items():
             totals[name] = totals.get(name, 0) + value
     without = totals.pop('objects without')
     return {
@@ -50,14 +54,15 @@ def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
 
 
 def _of_image(head: torch.nn.Module, sample: DetDataSample) -> Dict[str, float]:
-    height, width = sample.img_shape[:2]
+    """As the head's ``_get_targets_single`` does it, before anything is sampled."""
+    height, width = sample.pad_shape[:2]
     sizes = [(-(-height // y), -(-width // x)) for x, y in head.prior_generator.strides]
-    sample.set_metainfo(dict(pad_shape=(height, width)))
     (levels,), (flags,) = head.get_anchors(sizes, [sample.metainfo], device='cpu')
-    anchors = get_box_tensor(cat_boxes(levels))[torch.cat(flags)]
-    boxes = get_box_tensor(sample.gt_instances.bboxes)
+    anchors, border = cat_boxes(levels), head.train_cfg['allowed_border']
+    anchors = anchors[anchor_inside_flags(anchors, torch.cat(flags), sample.img_shape[:2], border)]
+    boxes = sample.gt_instances.bboxes
     gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long))
-    assigned = head.assigner.assign(InstanceData(priors=anchors), gt)
+    assigned = head.assigner.assign(InstanceData(priors=anchors), gt, sample.get('ignored_instances'))
     positive = assigned.gt_inds > 0
     return {
         'objects': len(boxes),

@@ -39,6 +39,8 @@ def training_set(cfg: Config) -> BaseDataset:
     if cfg.get('val_dataloader') is None:
         raise ValueError('there is no pipeline without augmentation; give it a val_dataloader')
     train, val = (_unwrapped(cfg, key) for key in ('train_dataloader', 'val_dataloader'))
+    if 'pipeline' not in val:
+        raise ValueError(f'val_dataloader.dataset is a {val.type} without a pipeline; give it one of images')
     dataset = DATASETS.build(dict(train, pipeline=val.pipeline, filter_cfg=None, test_mode=True))
     if is_coco(dataset) and not dataset.cat_ids:
         raise ValueError(

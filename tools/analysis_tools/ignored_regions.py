@@ -75,7 +75,8 @@ def largest_share(bboxes: Tensor, objects: Tensor) -> Tensor:
 def add_regions(content: dict, dataset: BaseDataset, found: List[list]) -> None:
     """Append the regions to annotations in COCO's format, of the first class: a region belongs to none."""
     category = dataset.cat_ids[0] if is_coco(dataset) else 1
-    number = max((annotation['id'] for annotation in content['annotations']), default=0)
+    ids = [annotation['id'] for annotation in content['annotations']]
+    number = max((number for number in ids if isinstance(number, int)), default=0)  # some tools write names
     for index, regions in enumerate(found):
         image = dataset.get_data_info(index)['img_id'] if is_coco(dataset) else index + 1
         for *bbox, score in regions:

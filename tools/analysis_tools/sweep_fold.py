@@ -23,7 +23,10 @@ from rich.progress import track
 from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.models.utils import in_float32
-from mmdet_nrpn.utils import load_weights, rpn_of
+from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
+from model_converters.strip_nrpn import fold_factor
 
 BUDGETS = (10, 100)
 
@@ -94,22 +97,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=Path)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument(
-        '--folds', type=float, nargs='+', default=[0, 0.25, 0.5, 0.75, 1, 1.5], help='factors (default: %(default)s)'
-    )
+        '--folds', type=fold_factor, nargs='+', default=[0, 0.25, 0.5, 0.75, 1, 1.5],
+        help='factors (default: %(default)s)',
+    )  # fmt: skip
     parser.add_argument('--out', type=Path, default=Path('fold.png'), help='figure to write (default: %(default)s)')
     args = parser.parse_args()
     for path in (args.config, args.checkpoint):
         if not path.is_file():
             parser.error(f'{path} is not there')
-    if args.out.is_dir() or args.out.suffix not in ('.png', '.svg', '.pdf'):
-        parser.error(f'--out {args.out}: name a file that ends in .png, .svg or .pdf')
+    if not can_become_file(args.out) or args.out.suffix not in ('.png', '.svg', '.pdf'):
+        parser.error(f'--out {args.out}: name a file in a folder, ending in .png, .svg or .pdf')
+    args.table = args.out.with_suffix('.json')
+    if args.table.exists() and not args.out.exists():
+        parser.error(f'--out {args.out}: {args.table} is there already, and no figure of it; name another file')
     return args
 
 
 def main() -> None:
     args = parse_args()
     register_all_modules()
-    sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
     cfg = Config.fromfile(args.config)
     if cfg.get('val_dataloader') is None:
         sys.exit(f'{args.config} has no val_dataloader, which the measuring needs')
@@ -119,13 +125,12 @@ def main() -> None:
         sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(results, args.out)
-    table = args.out.with_suffix('.json')
-    table.write_text(json.dumps({f'{fold:g}': metrics for fold, metrics in results.items()}, indent=1))
+    args.table.write_text(json.dumps({f'{fold:g}': metrics for fold, metrics in results.items()}, indent=1))
     print('fold   ' + '  '.join(f'{name}@{budget:<4}' for name in ('AR', 'FP') for budget in BUDGETS))
     for fold, metrics in results.items():
         numbers = (100 * metrics[f'{name}@{budget}'] for name in ('AR', 'FP') for budget in BUDGETS)
         print(f'{fold:<5g}' + '  '.join(f'{number:7.1f}' for number in numbers))
-    print(f'The figure: {args.out}; all numbers: {table}')
+    print(f'The figure: {args.out}; all numbers: {args.table}')
 
 
 if __name__ == '__main__':

@@ -22,12 +22,12 @@ def now(device: torch.device) -> float:
 
 
 class TimedModel:
-    """A config's model with its optimizer, whose steps and predictions are timed on made images.
+    """A config's model with its optimizer, whose steps and predictions are timed on synthetic images.
 
     Args:
         config (Path): The config. Pretrained weights are not loaded.
         size (tuple[int, int]): Height and width of the images in pixels.
-        batch (int): Images a step.
+        batch (int): Images per step.
         device (str): 'cpu' or 'cuda'.
         amp (bool): Train in mixed precision.
     """
@@ -45,9 +45,9 @@ class TimedModel:
         self.optim = build_optim_wrapper(self.model, wrapper)
         heads = cfg.model.get('roi_head', {}).get('bbox_head', {})
         head = heads[0] if isinstance(heads, list) else heads  # a cascade has several
-        self.num_classes = head.get('num_classes', 2)  # an RPN asks for none, and made labels start at 1
+        self.num_classes = head.get('num_classes', 2)  # an RPN asks for none, and synthetic labels start at 1
 
-    def made_batch(self) -> dict:
+    def synthetic_batch(self) -> dict:
         """Images of noise with random objects, ignored ones and masks: the same ones always."""
         shapes = [[3, *self.size]] * self.batch
         return demo_mm_inputs(
@@ -57,7 +57,7 @@ class TimedModel:
     def step(self) -> float:
         """Seconds of one training step: data preprocessing, forward, backward and the optimizer's step."""
         self.model.train()
-        data = self.made_batch()
+        data = self.synthetic_batch()
         start = now(self.device)
         self.model.train_step(data, self.optim)
         return now(self.device) - start
@@ -66,7 +66,7 @@ class TimedModel:
     def predict(self) -> float:
         """Seconds of one prediction."""
         self.model.eval()
-        data = self.made_batch()
+        data = self.synthetic_batch()
         start = now(self.device)
         self.model.test_step(data)
         return now(self.device) - start
@@ -75,7 +75,7 @@ class TimedModel:
     def outputs(self) -> List[torch.Tensor]:
         """What the model predicts, as plain tensors."""
         self.model.eval()
-        predicted = [sample.pred_instances for sample in self.model.test_step(self.made_batch())]
+        predicted = [sample.pred_instances for sample in self.model.test_step(self.synthetic_batch())]
         return [tensor for instances in predicted for tensor in (instances.bboxes, instances.scores)]
 
     def parts(self) -> Dict[str, float]:
@@ -85,7 +85,7 @@ class TimedModel:
             dict[str, float]: Seconds by name; ``'the step'`` is the whole.
         """
         self.model.train()
-        data = self.made_batch()
+        data = self.synthetic_batch()
         with profile(activities=self._activities()) as profiler, record_function('the step'):
             with self.optim.optim_context(self.model):
                 losses = self.model(**self.model.data_preprocessor(data, True), mode='loss')

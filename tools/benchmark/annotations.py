@@ -73,6 +73,8 @@ def coco_fault(path: Path) -> Optional[str]:
     for part, keys in COCO_KEYS.items():
         if part not in content:
             return f"has no '{part}'; export it in the format of COCO's instances"
+        if not isinstance(content[part], list):
+            return f'has {part}={content[part]}, which is no list; export it again'
         for item in content[part]:
             lacking = [key for key in keys if key not in item]
             if lacking:
@@ -80,7 +82,7 @@ def coco_fault(path: Path) -> Optional[str]:
                 return f"has no '{lacking[0]}' in {part}, id {which}; add it" + (
                     ', width * height of the bbox in pixels' if lacking[0] == 'area' else ''
                 )
-            if part == 'annotations' and len(item['bbox']) != 4:
+            if part == 'annotations' and (not isinstance(item['bbox'], list) or len(item['bbox']) != 4):
                 return f'has bbox={item["bbox"]} in annotations, id {item["id"]}; write [x, y, width, height] in pixels'
     ids = [item['id'] for item in content['annotations']]
     if len(set(ids)) < len(ids):

@@ -9,6 +9,8 @@ from mmengine.config import Config
 TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 # where data and weights lie: they differ between machines
 PLACES = ('data_root', 'data_prefix', 'ann_file', 'folders', 'checkpoint')
+# custom hooks that leave a training as it is
+PASSIVE_HOOKS = ('StepSeedHook', 'FlushDenormals')
 
 
 def _without_places(value):
@@ -19,6 +21,15 @@ def _without_places(value):
     return value
 
 
+def _only_in_some(cfg: Config) -> dict:
+    """What changes a training and few configs have; it is only named where it is there, so that others keep a hash."""
+    found = dict(custom_hooks=[hook for hook in cfg.get('custom_hooks') or [] if hook['type'] not in PASSIVE_HOOKS])
+    found['load_from'] = bool(cfg.get('load_from'))  # which file it is differs between machines
+    if (cfg.get('auto_scale_lr') or {}).get('enable'):
+        found['auto_scale_lr'] = cfg.auto_scale_lr
+    return {key: value for key, value in found.items() if value}
+
+
 def config_hash(cfg: Config) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of what a config trains, equal on every machine.
 
@@ -26,8 +37,9 @@ def config_hash(cfg: Config) -> str:
         cfg (Config): A config for MMDetection, with its bases merged.
 
     Returns:
-        str: Changes with the model, the training data's pipeline, the schedule and the optimizer. Does not change with
-        the paths of data and weights, the log or the evaluation.
+        str: Changes with the model, the training data's pipeline, the schedule, the optimizer, the hooks and whether
+        training starts from a checkpoint. Does not change with the paths of data and weights, the log or the
+        evaluation.
     """
-    trained = _without_places({key: cfg.get(key) for key in TRAINING})
+    trained = _without_places({**{key: cfg.get(key) for key in TRAINING}, **_only_in_some(cfg)})
     return hashlib.sha256(json.dumps(trained, sort_keys=True, default=str).encode()).hexdigest()[:12]

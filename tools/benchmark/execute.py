@@ -26,6 +26,17 @@ TOOLS = Path(__file__).resolve().parents[1]
 
 
 @contextlib.contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Keep other processes off a run's folder; the lock's file descriptor does so wherever it is open."""
+    with open(folder.with_suffix('.lock'), 'w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f'{folder} is being run by another process; let it end, or end it') from None
+        yield lock.fileno()
+
+
+@contextlib.contextmanager
 def logged(path: Path) -> Iterator[None]:
     """Write what this process and those that it starts print to a file as well."""
     tee = subprocess.Popen(['tee', '-i', '-a', path], stdin=subprocess.PIPE)
@@ -53,7 +64,9 @@ def scalars(folder: Path, key: str) -> List[float]:
     """What MMEngine logged under a name while training."""
     rows = []
     for file in sorted(folder.glob('*/vis_data/scalars.json')):
-        rows += [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+        for line in file.read_text(encoding='utf-8').splitlines():
+            with contextlib.suppress(ValueError):  # cut short by a full disk, say
+                rows.append(json.loads(line))
     return [row[key] for row in rows if key in row and 'lr' in row]
 
 
@@ -100,13 +113,8 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated; the same command goes on from here'))
     folder.mkdir(exist_ok=True)
-    with open(config.with_suffix('.lock'), 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit(f'{folder} is being run by another process; let it end, or end it') from None
-        with logged(config.with_suffix('.log')):
-            execute(config, folder, lock.fileno())
+    with locked(folder) as lock, logged(config.with_suffix('.log')):
+        execute(config, folder, lock)
 
 
 def execute(config: Path, folder: Path, lock: int) -> None:

@@ -6,6 +6,8 @@ from typing import List, Optional
 
 from mmengine.config import Config
 
+from .execute import locked
+
 EXECUTE = Path(__file__).with_name('execute.py')
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +42,7 @@ class Run:
         imports = given.get('imports') or []
         imports = [imports] if isinstance(imports, str) else imports
         cfg.custom_imports = {**given, 'imports': sorted({*imports, 'mmdet_nrpn'})}
-        cfg.randomness = dict(seed=self.seed)
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=self.seed)
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='StepSeedHook')]  # resumed, it samples the same
         # measured once, after the training, so that an interruption anywhere leaves something to go on from
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
@@ -66,15 +68,20 @@ class Run:
         return self.config_file.exists() and self.config_file.read_text(encoding='utf-8') == self.text
 
     def prepare(self) -> None:
-        """Write the run's config; a folder that another config was run in is moved aside, never overwritten."""
+        """Write the run's config; a folder that another config was run in is moved aside, never overwritten.
+
+        Raises:
+            SystemExit: If another config is being run in it.
+        """
         if self._was_prepared():
             return
-        if self.folder.exists():
-            number = next(n for n in range(1, 10**6) if not self.folder.with_suffix(f'.old{n}').exists())
-            moved = self.folder.rename(self.folder.with_suffix(f'.old{number}'))
-            print(f'{self.folder} holds a run of another config; moved to {moved}', file=sys.stderr)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.config_file.write_text(self.text, encoding='utf-8')
+        with locked(self.folder):
+            if self.folder.exists():
+                number = next(n for n in range(1, 10**6) if not self.folder.with_suffix(f'.old{n}').exists())
+                moved = self.folder.rename(self.folder.with_suffix(f'.old{number}'))
+                print(f'{self.folder} holds a run of another config; moved to {moved}', file=sys.stderr)
+            self.config_file.write_text(self.text, encoding='utf-8')
 
     def command(self) -> List[str]:
         """The process that trains, measures and writes ``result.json``, or finds that all is done."""
