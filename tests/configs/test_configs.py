@@ -1,3 +1,4 @@
+import re
 import warnings
 from pathlib import Path
 
@@ -111,3 +112,15 @@ def test_the_environment_names_root_and_splits(monkeypatch, repo):
     assert mine.train_dataloader.dataset.data_root == 'elsewhere/'
     assert mine.train_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/train.txt'
     assert mine.test_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/val.txt'
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if 'faster-rcnn_r50_fpn_1x_own' in path.stem], ids=str)
+def test_a_detectors_template_is_the_stock_one_with_the_base_that_docs_name(path, repo, tmp_path):
+    (base,) = re.findall(r"`(_base_ = \['mmdet::.+'\])`", (repo / 'docs' / 'own_data.md').read_text())
+    copy = tmp_path / path.name
+    copy.write_text(re.sub(r'_base_ = \[.+\]', base, path.read_text()))
+    stock, ours = Config.fromfile(copy), Config.fromfile(path)
+    assert (stock.model.rpn_head.type, ours.model.rpn_head.type) == ('RPNHead', 'HardNegativeRPNHead')
+    assert stock.model.roi_head == ours.model.roi_head and stock.model.roi_head.bbox_head.num_classes == 2
+    for key in ('train_dataloader', 'val_dataloader', 'optim_wrapper', 'load_from'):
+        assert stock[key] == ours[key]
