@@ -108,7 +108,8 @@ def test_config_lines_build(repo, tmp_path, examples, name):
             assert type(head).__name__ == cfg.model.rpn_head.type
             assert type(head.sampler).__name__ == cfg.model.train_cfg.rpn.sampler.type
             if 'nrpn_head' in block:
-                assert type(head.nrpn_head).__name__ == cfg.model.rpn_head.nrpn_head.type
+                written = cfg.model.rpn_head.nrpn_head
+                assert head.nrpn_head is None if written is None else type(head.nrpn_head).__name__ == written.type
         if 'val_evaluator' in block:
             METRICS.build(cfg.val_evaluator)
         for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:

@@ -61,11 +61,12 @@ def test_the_drawn_step_has_the_names_of_the_code(repo, tmp_path):
     assert drawn == shipped and len(drawn) > 10
 
 
-def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch):
-    table, out = repo / 'docs' / 'results' / 'lab' / 'frontier', tmp_path / 'frontier.png'
+@pytest.mark.parametrize('name', ['frontier', 'held_out'])
+def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch, name):
+    table, out = repo / 'docs' / 'results' / 'lab' / name, tmp_path / 'drawn.png'
     monkeypatch.setattr(sys, 'argv', ['draw_frontier.py', str(table), str(out)])
     runpy.run_path(str(repo / '.dev_scripts' / 'draw_frontier.py'), run_name='__main__')
-    drawn, shipped = (plt.imread(path) for path in (out, repo / 'docs' / 'images' / 'frontier.png'))
+    drawn, shipped = (plt.imread(path) for path in (out, repo / 'docs' / 'images' / f'{name}.png'))
     assert drawn.shape == shipped.shape and abs(drawn - shipped).mean() < 0.01
 
 
