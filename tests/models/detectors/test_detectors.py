@@ -30,6 +30,8 @@ def model_cfg(name, **rpn_head):
     heads = cfg.get('roi_head', {}).get('bbox_head', [])
     for head in heads if isinstance(heads, list) else [heads]:
         head.fc_out_channels = 64
+    if 'rpn_proposal' in cfg.train_cfg:
+        cfg.train_cfg.rpn_proposal.max_per_img = 100
     cfg = Config(dict(model=cfg))
     cfg.merge_from_dict({'model.rpn_head': rpn_head})
     if 'loss_rank' in rpn_head:
