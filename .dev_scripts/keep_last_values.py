@@ -1,4 +1,4 @@
-"""Keep what trainings and tests measured at their end, a line each, and print means and standard deviations over seeds.
+"""Keep what trainings and tests measured at their end, a line each, and print the table that a page of docs has of it.
 
     python .dev_scripts/keep_last_values.py work_dirs/tracking docs/results/tracking.csv HOTA MOTA IDF1
 
@@ -27,6 +27,17 @@ def last_values(work_dir: Path) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis(['name', 'seed'])
 
 
+def table(values: pd.DataFrame) -> str:
+    """Markdown: mean and standard deviation over the seeds of each name. Shares are in %."""
+    values = values.assign(**{name: 100 * values[name] for name in values if (values[name].abs() <= 1).all()})
+    lines = [f'| | seeds | {" | ".join(values)} |', '| --- |' + ' ---: |' * (1 + len(values.columns))]
+    for name, rows in values.groupby('name', sort=False):
+        spread = [f' ± {value:.1f}' if len(rows) > 1 else '' for value in rows.std()]
+        cells = [f'{mean:.1f}{sd}' for mean, sd in zip(rows.mean(), spread)]
+        lines.append(f'| `{name}` | {len(rows)} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', type=Path)
@@ -36,7 +47,7 @@ def main() -> None:
     values = last_values(args.work_dir)[args.metrics]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     values.to_csv(args.out, float_format='%.5g', lineterminator='\n')
-    print(values.groupby('name', sort=False).agg(['mean', 'std', 'count']).to_string(float_format='%.3f'))
+    print(table(values))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 
@@ -109,4 +110,14 @@ def test_last_values_are_kept(repo, tmp_path, monkeypatch, capsys):
     out = tmp_path / 'new' / 'kept.csv'
     monkeypatch.setattr(sys, 'argv', ['keep_last_values.py', str(tmp_path / 'work'), str(out), 'mAP'])
     runpy.run_path(str(repo / '.dev_scripts' / 'keep_last_values.py'), run_name='__main__')
-    assert out.read_text() == 'name,seed,mAP\na,0,0.25\nb,1,0.5\nb-10,1,0.75\n' and '0.500' in capsys.readouterr().out
+    assert out.read_text() == 'name,seed,mAP\na,0,0.25\nb,1,0.5\nb-10,1,0.75\n'
+    assert '| `b` | 1 | 50.0 |' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('page', ['tracking.md', 'partly_labelled.md', 'detectors.md'])
+def test_a_pages_table_is_made_from_its_values(repo, page):
+    text = (repo / 'docs' / page).read_text()
+    (kept,) = re.findall(r'keep_last_values\.py \S+ docs/(\S+\.csv)', text)
+    values = pd.read_csv(repo / 'docs' / kept, index_col=['name', 'seed'])
+    table = runpy.run_path(str(repo / '.dev_scripts' / 'keep_last_values.py'))['table']
+    assert table(values) in text, f'write this into {page}:\n{table(values)}'
