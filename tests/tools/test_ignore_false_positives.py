@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -116,6 +117,75 @@ def test_they_are_trained_with(make, run_tool, shapes, tmp_path):
     assert done.returncode == 0 and 'proposal/AR@100' in done.stdout + done.stderr, done.stderr[-3000:]
 
 
+VOC_LINES = """
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='VOCDataset', data_root='{root}/', ann_file='VOC2007/ImageSets/Main/train.txt',
+    data_prefix=dict(sub_data_root='VOC2007/'), pipeline=_base_.train_pipeline, {more}
+))
+"""
+NAMES = dict(disc='sofa', square='cat', triangle='dog')
+
+
+@pytest.fixture
+def voc(shapes):
+    """The shapes under names of VOC's classes, which the class of the data set brings along."""
+    root = shapes.rename(shapes.parent / 'VOC2007')
+    for path in (root / 'Annotations').glob('*.xml'):
+        path.write_text(re.sub('<name>(.+?)</name>', lambda name: f'<name>{NAMES[name[1]]}</name>', path.read_text()))
+    return root
+
+
+@pytest.mark.parametrize(
+    'more, num, wrap',
+    [
+        ('', 12, ''),
+        ('indices=range(4, 10)', 6, ''),
+        ('filter_cfg=dict(filter_empty_gt=True, min_size=32, bbox_min_size=40)', 12, '.dataset'),
+    ],
+)
+def test_the_printed_lines_read_the_same_objects(make, voc, tmp_path, more, num, wrap):
+    lines = VOC_LINES.format(root=voc.parent, more=more)
+    if wrap:
+        lines += "train_dataloader['dataset'] = dict(\n    _delete_=True, type='RepeatDataset', times=2,"
+        lines += " dataset={k: v for k, v in train_dataloader['dataset'].items() if k != '_delete_'})\n"
+    done, _ = make('--score', 0.2, lines=lines)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith('To train with them: ')]
+    key, changes = re.fullmatch(r'To train with them: (\S+) with (.+)', line).groups()
+    assert key == f'train_dataloader.dataset{wrap}'
+    cfg = Config.fromfile(tmp_path / 'mine.py').train_dataloader.dataset
+    cfg = cfg.dataset if wrap else cfg
+    before = DATASETS.build(cfg)
+    cfg.update(eval(f'dict({changes})'))
+    after = DATASETS.build(cfg)
+    assert len(before) == len(after) == num
+    assert after.metainfo['classes'] == before.metainfo['classes']
+    added = ignored = 0
+    for index in range(num):
+        old, new = (dataset.get_data_info(index)['instances'] for dataset in (before, after))
+        assert new[: len(old)] == old
+        added += len(new) - len(old)
+        ignored += sum(instance['ignore_flag'] for instance in old)
+        assert all(instance['ignore_flag'] == 1 for instance in new[len(old) :])
+    assert added > num and (ignored > 7) is ('bbox_min_size' in more)  # 7 are difficult
+
+
+def test_images_that_training_leaves_out_get_no_regions(make, voc, tmp_path):
+    """MMDetection's assigner would make all their anchors negatives, the region's, too."""
+    names = (voc / 'ImageSets' / 'Main' / 'train.txt').read_text().split()
+    path = voc / 'Annotations' / f'{names[2]}.xml'
+    path.write_text(re.sub('<object>.*</object>', '', path.read_text(), flags=re.S))
+    empty = [f'VOC2007/JPEGImages/{names[2]}.jpg']
+    for number, (leaves_out, left) in enumerate([('True', []), ('False', empty)]):
+        lines = VOC_LINES.format(root=voc.parent, more=f'filter_cfg=dict(filter_empty_gt={leaves_out})')
+        done, content = make('--score', 0.2, lines=lines, out=tmp_path / f'{number}.json')
+        assert done.returncode == 0, done.stderr
+        files = {image['id']: image['file_name'] for image in content['images']}
+        with_regions = {files[region['image_id']] for region in content['annotations'] if 'score' in region}
+        assert len(with_regions) > 6 and sorted(with_regions & {*empty}) == left
+        assert ('1 images without an object get no regions' in done.stdout) is (leaves_out == 'True')
+
+
 def shared(one, other):
     """Pixels that two boxes (x, y, width, height) have in common."""
     sides = [min(one[i] + one[i + 2], other[i] + other[i + 2]) - max(one[i], other[i]) for i in (0, 1)]
@@ -125,13 +195,13 @@ def shared(one, other):
 COCO_LINES = """
 train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(
     type='CocoDataset', data_root=_base_.data_root, ann_file='mine.json', data_prefix=dict(img='JPEGImages/'),
-    metainfo=dict(classes=('square', 'disc')), filter_cfg=dict(filter_empty_gt=True, min_size=32),
+    metainfo=dict(classes=('square', 'disc')), filter_cfg=dict(filter_empty_gt=False, min_size=32),
     pipeline=_base_.train_pipeline,
 )))
 """
 
 
-@pytest.mark.parametrize('ids', [(41, 7), ('a1', 7)])
+@pytest.mark.parametrize('ids', [(41, 7), ('a1', 7), (4.0, 7.0)])
 def test_cocos_format_keeps_all_that_was_there(make, shapes, tmp_path, ids):
     """Ids with gaps or of letters, a category that is not trained, keys of one's own, and images without an object."""
     names = (shapes / 'ImageSets' / 'Main' / 'train.txt').read_text().split()

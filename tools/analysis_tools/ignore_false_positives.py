@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 import torch
 from browse_hard_negatives import build, errors_of_image
@@ -29,8 +29,11 @@ from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import can_become_file
 
 
-def training_set(cfg: Config) -> BaseDataset:
+def training_set(cfg: Config) -> Tuple[BaseDataset, ConfigDict, str]:
     """The config's training images, all of them, through the pipeline of its validation images.
+
+    Returns:
+        tuple: The data set, its config, and where that stands.
 
     Raises:
         ValueError: If the config has no validation data, trains on several data sets, or has no class that the
@@ -38,28 +41,30 @@ def training_set(cfg: Config) -> BaseDataset:
     """
     if cfg.get('val_dataloader') is None:
         raise ValueError('there is no pipeline without augmentation; give it a val_dataloader')
-    train, val = (_unwrapped(cfg, key) for key in ('train_dataloader', 'val_dataloader'))
+    (train, key), (val, _) = (_unwrapped(cfg, key) for key in ('train_dataloader', 'val_dataloader'))
     if 'pipeline' not in val:
         raise ValueError(f'val_dataloader.dataset is a {val.type} without a pipeline; give it one of images')
-    dataset = DATASETS.build(dict(train, pipeline=val.pipeline, filter_cfg=None, test_mode=True))
+    small = (train.get('filter_cfg') or {}).get('bbox_min_size')  # what is smaller is ignored in training
+    every = dict(filter_cfg=None, test_mode=True) if small is None else dict(filter_cfg=dict(bbox_min_size=small))
+    dataset = DATASETS.build(dict(train, pipeline=val.pipeline, **every))
     if is_coco(dataset) and not dataset.cat_ids:
         raise ValueError(
-            f'train_dataloader.dataset.metainfo.classes={dataset.metainfo["classes"]} has no category of '
+            f'{key}.metainfo.classes={dataset.metainfo["classes"]} has no category of '
             f'{dataset.ann_file}; write the names as they stand there'
         )
-    return dataset
+    return dataset, train, key
 
 
-def _unwrapped(cfg: Config, key: str) -> ConfigDict:
-    data = cfg[key].dataset
+def _unwrapped(cfg: Config, key: str) -> Tuple[ConfigDict, str]:
+    data, key = cfg[key].dataset, f'{key}.dataset'
     while 'dataset' in data:  # repeated, say
-        data = data.dataset
+        data, key = data.dataset, f'{key}.dataset'
     if 'datasets' in data:
         raise ValueError(
-            f'{key}.dataset is a {data.type} of {len(data.datasets)} data sets; write a config for each, and use the '
+            f'{key} is a {data.type} of {len(data.datasets)} data sets; write a config for each, and use the '
             'tool on one after the other'
         )
-    return data
+    return data, key
 
 
 def find_regions(model: nn.Module, dataset: BaseDataset, num_workers: int, score: float, per_image: int) -> List[list]:
@@ -79,7 +84,7 @@ def find_regions(model: nn.Module, dataset: BaseDataset, num_workers: int, score
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='of any detector with an RPN')
+    parser.add_argument('config', type=Path, help='of a detector with an RPN')
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out', type=Path, help='file to write; left alone if it is there')
     parser.add_argument('--score', type=float, default=0.3, help='least objectness of a region (default: %(default)s)')
@@ -106,11 +111,19 @@ def main() -> None:
     except ValueError as error:
         sys.exit(str(error))
     try:
-        dataset = training_set(cfg)
+        dataset, train, key = training_set(cfg)
+        content = annotations_of(dataset)  # before hours of looking at images
         found = find_regions(model, dataset, cfg.val_dataloader.num_workers, args.score, args.per_image)
     except ValueError as error:
         sys.exit(f'{args.config}: {error}')
-    content = annotations_of(dataset)
+    if (train.get('filter_cfg') or {}).get('filter_empty_gt'):
+        empty = [not dataset.get_data_info(index)['instances'] for index in range(len(dataset))]
+        found = [[] if is_empty else regions for is_empty, regions in zip(empty, found)]
+        if any(empty):
+            print(
+                f'{sum(empty)} images without an object get no regions, for {key}.filter_cfg.filter_empty_gt leaves '
+                'them out of the training'
+            )
     num_objects, num_regions = len(content['annotations']), sum(map(len, found))
     if num_regions == 0:
         sys.exit(f'No false positive has an objectness of {args.score} or more; give a lower --score')
@@ -119,11 +132,14 @@ def main() -> None:
     part = args.out.with_name(args.out.name + '.part')  # whole or not at all, also when interrupted
     part.write_text(json.dumps(content), encoding='utf-8')
     part.rename(args.out)
-    lines = f"ann_file='{args.out.resolve()}'"
+    changes = dict(ann_file=str(args.out.resolve()))
     if not is_coco(dataset):
-        lines = f"type='CocoDataset', data_root='{dataset.data_root}', data_prefix=dict(img=''), {lines}"
+        classes = tuple(dataset.metainfo['classes'])
+        changes.update(type='CocoDataset', data_root=dataset.data_root, data_prefix=dict(img=''))
+        changes.update(metainfo=dict(classes=classes), **(dict(indices=None) if train.get('indices') else {}))
+    lines = ', '.join(f'{name}={value!r}' for name, value in changes.items())
     print(f'{num_objects} annotations and {num_regions} regions on {sum(map(bool, found))} of {len(found)} images.')
-    print(f'To train with them: train_dataloader.dataset with {lines}')
+    print(f'To train with them: {key} with {lines}')
 
 
 if __name__ == '__main__':

@@ -26,23 +26,29 @@ def is_coco(dataset: BaseDataset) -> bool:
 def annotations_of(dataset: BaseDataset) -> dict:
     """A data set in COCO's format: the content of its file, or what MMDetection reads from files of other formats."""
     if is_coco(dataset):
-        return json.loads(get_text(dataset.ann_file, backend_args=dataset.backend_args))
+        return {'annotations': [], **json.loads(get_text(dataset.ann_file, backend_args=dataset.backend_args))}
     categories = [dict(id=label + 1, name=name) for label, name in enumerate(dataset.metainfo['classes'])]
     content = dict(images=[], annotations=[], categories=categories)
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         name = os.path.relpath(info['img_path'], dataset.data_root or '.')
-        content['images'].append(dict(id=index + 1, file_name=name, width=info['width'], height=info['height']))
+        if not {'width', 'height'} <= info.keys():
+            raise ValueError(
+                f'{type(dataset).__name__} gives no width and height of {name}, which COCO needs; add them'
+            )
+        content['images'].append(
+            dict(id=index + 1, file_name=name, width=int(info['width']), height=int(info['height']))
+        )
         for instance in info['instances']:
-            x1, y1, x2, y2 = instance['bbox']
+            x1, y1, x2, y2 = map(float, instance['bbox'])  # they may be NumPy's
             content['annotations'].append(
                 dict(
                     id=len(content['annotations']) + 1,
                     image_id=index + 1,
-                    category_id=instance['bbox_label'] + 1,
+                    category_id=int(instance['bbox_label']) + 1,
                     bbox=[x1, y1, x2 - x1, y2 - y1],
                     area=(x2 - x1) * (y2 - y1),
-                    iscrowd=instance['ignore_flag'],
+                    iscrowd=int(instance['ignore_flag']),
                 )
             )
     return content
@@ -76,7 +82,8 @@ def add_regions(content: dict, dataset: BaseDataset, found: List[list]) -> None:
     """Append the regions to annotations in COCO's format, of the first class: a region belongs to none."""
     category = dataset.cat_ids[0] if is_coco(dataset) else 1
     ids = [annotation['id'] for annotation in content['annotations']]
-    number = max((number for number in ids if isinstance(number, int)), default=0)  # some tools write names
+    # some tools write names, or 1.0
+    number = int(max((number for number in ids if isinstance(number, (int, float))), default=0))
     for index, regions in enumerate(found):
         image = dataset.get_data_info(index)['img_id'] if is_coco(dataset) else index + 1
         for *bbox, score in regions:
