@@ -21,9 +21,15 @@ def last_values(work_dir: Path) -> pd.DataFrame:
     logs.update({log: log.parents[1] for log in work_dir.glob('**/*.json') if log.stem == log.parent.name})
     for log, folder in sorted(logs.items()):
         name, seed = re.fullmatch(r'(.+?)[/-](?:seed)?(\d+)', str(folder.relative_to(work_dir))).groups()
-        values = json.loads(log.read_text().splitlines()[-1])
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        measured = [line for line in lines if any('/' in key for key in line)]
+        if not measured:  # of a training that was ended before, or is under way
+            print(f'{log} has no value yet')
+            continue
         # the teacher's come first in the log, and last here
-        rows[name, int(seed)] = {key.split('/')[-1]: value for key, value in reversed(values.items()) if '/' in key}
+        rows[name, int(seed)] = {
+            key.split('/')[-1]: value for key, value in reversed(measured[-1].items()) if '/' in key
+        }
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis(['name', 'seed'])
 
 

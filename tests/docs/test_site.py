@@ -107,6 +107,9 @@ def test_last_values_are_kept(repo, tmp_path, monkeypatch, capsys):
     tested = tmp_path / 'work' / 'b-10-1' / '20260102' / '20260102.json'
     tested.parent.mkdir(parents=True)
     tested.write_text('{"x/mAP": 0.75, "time": 3}')
+    again = tmp_path / 'work' / 'a' / 'seed0' / '20260103' / 'vis_data' / 'scalars.json'  # and ended before its end
+    again.parent.mkdir(parents=True)
+    again.write_text('{"loss": 1}\n')
     out = tmp_path / 'new' / 'kept.csv'
     monkeypatch.setattr(sys, 'argv', ['keep_last_values.py', str(tmp_path / 'work'), str(out), 'mAP'])
     runpy.run_path(str(repo / '.dev_scripts' / 'keep_last_values.py'), run_name='__main__')

@@ -133,9 +133,13 @@ model = dict(_delete_=True, type='RetinaNet', backbone=_base_.model.backbone, ne
 """
 
 
+OTHER_HEAD = "model = dict(rpn_head=dict(_delete_=True, type='RetinaHead', num_classes=1, in_channels=16))"
+
+
 @pytest.mark.parametrize(
     'lines, words',
     [
+        (OTHER_HEAD, "rpn_head.type='RetinaHead' is no RPNHead; give a config with one"),
         ('val_dataloader = val_cfg = val_evaluator = None', 'there are no images to look at; give it a val_dataloader'),
         (RETINANET, 'RetinaNet has no RPN of its own; give the config of a detector with one'),
     ],

@@ -104,3 +104,13 @@ def test_is_what_mmdetections_converter_reads(root):
             video, frame = of_image[annotation['image_id']]
             rows = expected[video][annotation['mot_instance_id']]
             assert annotation['bbox'] == rows[rows[:, 0] == frame][0, 2:6].tolist()
+
+
+@pytest.mark.parametrize(
+    'option, value, least',
+    [('--train', 0, 1), ('--val', 0, 1), ('--frames', 0, 1), ('--size', 8, 32), ('--lookalikes', -1, 0)],
+)
+def test_numbers_that_make_no_sense_are_refused(run_tool, tmp_path, option, value, least):
+    done = run_tool('tools/dataset_converters/make_shape_sequences.py', tmp_path / 'new', option, value)
+    assert done.returncode == 2 and f'{option}: must be {least} or more, got {value}' in done.stderr
+    assert not [*tmp_path.glob('new*')]

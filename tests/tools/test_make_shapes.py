@@ -1,6 +1,7 @@
 import hashlib
 from xml.etree import ElementTree
 
+import pytest
 from mmdet.registry import DATASETS
 from mmdet.structures.bbox import bbox_overlaps
 
@@ -82,3 +83,13 @@ def test_a_share_of_the_training_objects_is_annotated(run_tool, shapes, tmp_path
 
 def objects_in(path):
     return [ElementTree.tostring(node) for node in ElementTree.parse(path).findall('object')]
+
+
+@pytest.mark.parametrize(
+    'option, value, least',
+    [('--train', 0, 1), ('--val', -5, 1), ('--size', 8, 32), ('--lookalikes', -1, 0), ('--seed', -1, 0)],
+)
+def test_numbers_that_make_no_sense_are_refused(run_tool, tmp_path, option, value, least):
+    done = run_tool('tools/dataset_converters/make_shapes.py', tmp_path / 'new', option, value)
+    assert done.returncode == 2 and f'{option}: must be {least} or more, got {value}' in done.stderr
+    assert not [*tmp_path.glob('new*')]

@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
-from make_shapes import CLASSES, background, make_folder, mask_of, outline, spoil
+from make_shapes import CLASSES, at_least, background, make_folder, mask_of, outline, spoil
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -150,14 +150,18 @@ def convert(root: Path, split: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out_dir', type=Path, help='folder to make; left alone if it is there')
-    parser.add_argument('--train', type=int, default=16, help='training sequences (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=8, help='validation sequences (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=30, help='frames per sequence (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=160, help='side of a frame in pixels (default: %(default)s)')
+    parser.add_argument('--train', type=at_least(1), default=16, help='training sequences (default: %(default)s)')
+    parser.add_argument('--val', type=at_least(1), default=8, help='validation sequences (default: %(default)s)')
+    parser.add_argument('--frames', type=at_least(1), default=30, help='frames per sequence (default: %(default)s)')
     parser.add_argument(
-        '--lookalikes', type=int, default=6, help='most hard negatives per sequence (default: %(default)s)'
+        '--size', type=at_least(32), default=160, help='side of a frame in pixels (default: %(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of everything that is random (default: %(default)s)')
+    parser.add_argument(
+        '--lookalikes', type=at_least(0), default=6, help='most hard negatives per sequence (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--seed', type=at_least(0), default=0, help='of everything that is random (default: %(default)s)'
+    )
     args = parser.parse_args()
     keys = ('train', 'val', 'frames', 'size', 'lookalikes', 'seed')
 

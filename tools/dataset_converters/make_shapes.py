@@ -153,19 +153,32 @@ def make_folder(out_dir: Path, options: str, fill: Callable[[Path], None], parse
     print(f'{len([*out_dir.rglob("*.jpg")])} images in {out_dir}')
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """An argument's type: a whole number that is not below another."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f'must be {least} or more, got {text}')
+        return int(text)
+
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out_dir', type=Path, help='folder to make; left alone if it is there')
-    parser.add_argument('--train', type=int, default=600, help='training images (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=150, help='validation images (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=256, help='side of an image in pixels (default: %(default)s)')
+    parser.add_argument('--train', type=at_least(1), default=600, help='training images (default: %(default)s)')
+    parser.add_argument('--val', type=at_least(1), default=150, help='validation images (default: %(default)s)')
     parser.add_argument(
-        '--lookalikes', type=int, default=8, help='most hard negatives per image (default: %(default)s)'
+        '--size', type=at_least(32), default=256, help='side of an image in pixels (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--lookalikes', type=at_least(0), default=8, help='most hard negatives per image (default: %(default)s)'
     )
     parser.add_argument(
         '--keep', type=float, default=1.0, help='share of the training objects that is annotated (default: %(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of everything drawn (default: %(default)s)')
+    parser.add_argument('--seed', type=at_least(0), default=0, help='of everything drawn (default: %(default)s)')
     args = parser.parse_args()
 
     if not 0 < args.keep <= 1:
