@@ -8,7 +8,7 @@ from .checkpoints import read_checkpoint
 
 
 def rpn_of(model: nn.Module) -> nn.Module:
-    """The RPN that a detector applies to its own features.
+    """The RPN, an ``RPNHead``, that a detector applies to its own features.
 
     MMDetection's ``RPN`` calls it ``bbox_head``, detectors with a second stage ``rpn_head``.
 
@@ -21,11 +21,11 @@ def rpn_of(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: If it has none, or only within another detector inside, as ``SoftTeacher`` and ``QDTrack`` do.
     """
-    if getattr(model, 'rpn_head', None) is not None:
-        return model.rpn_head
-    head = getattr(model, 'bbox_head', None)
-    if isinstance(model, RPN) or isinstance(head, RPNHead):
+    head = getattr(model, 'rpn_head', None) or getattr(model, 'bbox_head', None)
+    if isinstance(head, RPNHead):
         return head
+    if isinstance(model, RPN) or getattr(model, 'rpn_head', None) is not None:
+        raise ValueError(f'{type(model).__name__} has no RPN of its own: its {type(head).__name__} is no RPNHead')
     inside = [
         name for name, module in model.named_modules() if name.endswith('.rpn_head') or isinstance(module, RPNHead)
     ]

@@ -139,7 +139,7 @@ OTHER_HEAD = "model = dict(rpn_head=dict(_delete_=True, type='RetinaHead', num_c
 @pytest.mark.parametrize(
     'lines, words',
     [
-        (OTHER_HEAD, "rpn_head.type='RetinaHead' is no RPNHead; give a config with one"),
+        (OTHER_HEAD, 'RPN has no RPN of its own: its RetinaHead is no RPNHead; give the config of a detector with one'),
         ('val_dataloader = val_cfg = val_evaluator = None', 'there are no images to look at; give it a val_dataloader'),
         (RETINANET, 'RetinaNet has no RPN of its own; give the config of a detector with one'),
     ],

@@ -16,7 +16,6 @@ from typing import List, Tuple
 
 import torch
 from hard_negatives_page import image_entry, write_page
-from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -36,7 +35,7 @@ def build(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Modul
     """A config, its model with the checkpoint's weights, and whether an nRPN is among them.
 
     Raises:
-        ValueError: If the checkpoint does not fit, or the model has no ``RPNHead`` of its own.
+        ValueError: If the checkpoint does not fit, or the model has no RPN of its own.
     """
     cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
@@ -45,8 +44,6 @@ def build(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Modul
         rpn = rpn_of(model)
     except ValueError as error:
         raise ValueError(f'{config}: {error}; give the config of a detector with one, and its checkpoint') from None
-    if not isinstance(rpn, RPNHead):
-        raise ValueError(f'{config}: rpn_head.type={type(rpn).__name__!r} is no RPNHead; give a config with one')
     state = load_weights(model, checkpoint)
     has_nrpn = any('nrpn_head.' in key for key in state) and getattr(rpn, 'nrpn_head', None) is not None
     return cfg, model, has_nrpn
