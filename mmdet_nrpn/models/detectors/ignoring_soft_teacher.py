@@ -1,3 +1,4 @@
+import warnings
 from typing import Tuple
 
 import torch
@@ -7,7 +8,9 @@ from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..dense_heads import HardNegativeRPNHead
 
 INITIAL, FINAL = 'pseudo_label_initial_score_thr', 'rpn_pseudo_thr'
 
@@ -32,12 +35,13 @@ class IgnoringSoftTeacher(SoftTeacher):
         kwargs: ``SoftTeacher``'s others.
 
     Raises:
-        ValueError: If a threshold is missing or not in [0, 1], or no score is between the two.
+        ValueError: If a threshold is missing or not in [0, 1], no score is between the two, or the detector has no RPN.
     """
 
     def __init__(self, detector: ConfigType, semi_train_cfg: OptConfigType = None, **kwargs) -> None:
         _check_thresholds(semi_train_cfg or {})
         super().__init__(detector, semi_train_cfg=semi_train_cfg, **kwargs)
+        _check_rpn(self.student)
 
     def rpn_loss_by_pseudo_instances(
         self, x: Tuple[Tensor], batch_data_samples: SampleList
@@ -68,6 +72,23 @@ def _check_thresholds(semi_train_cfg: ConfigType) -> None:
             f'IgnoringSoftTeacher: semi_train_cfg.{INITIAL}={semi_train_cfg[INITIAL]} must be below '
             f'{FINAL}={semi_train_cfg[FINAL]}, for the boxes with a score between the two are ignored; write, say, '
             f"{INITIAL}=0.5 and {FINAL}=0.9, or type='SoftTeacher' to ignore none"
+        )
+
+
+def _check_rpn(student: nn.Module) -> None:
+    head = getattr(student, 'rpn_head', None)
+    if head is None:
+        raise ValueError(
+            f'IgnoringSoftTeacher: detector.type={type(student).__name__!r} has no RPN to train; write a detector with '
+            "one, such as detector.type='FasterRCNN'"
+        )
+    thr = student.train_cfg.rpn.assigner.get('ignore_iof_thr', -1)
+    if thr <= 0 and not isinstance(head, HardNegativeRPNHead):
+        warnings.warn(
+            f'IgnoringSoftTeacher: {type(head).__name__} takes no notice of what is ignored with '
+            f'detector.train_cfg.rpn.assigner.ignore_iof_thr={thr}; write 0.5 there, or '
+            "detector.rpn_head.type='HardNegativeRPNHead'",
+            stacklevel=2,
         )
 
 

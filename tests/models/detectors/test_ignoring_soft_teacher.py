@@ -245,6 +245,25 @@ def test_thresholds_without_a_score_between_them_are_refused(build, thresholds, 
         build('IgnoringSoftTeacher', **thresholds)
 
 
+def test_a_detector_without_an_rpn_is_refused(repo):
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / CONFIG).model
+    neck = cfg.detector.neck
+    head = dict(type='RetinaHead', num_classes=3, in_channels=neck.out_channels)
+    cfg.detector = dict(type='RetinaNet', backbone=cfg.detector.backbone, neck=neck, bbox_head=head)
+    with pytest.raises(ValueError, match="detector.type='RetinaNet' has no RPN to train; write a detector with one"):
+        MODELS.build(cfg)
+
+
+@pytest.mark.parametrize('thr, warned', [(-1, 1), (0.5, 0)])
+def test_a_stock_rpn_that_would_not_ignore_is_told_of(repo, thr, warned, recwarn):
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / CONFIG.replace('nrpn-rank_', '')).model
+    cfg.type = 'IgnoringSoftTeacher'
+    cfg.detector.train_cfg.rpn.assigner.ignore_iof_thr = thr
+    MODELS.build(cfg)
+    said = [str(warning.message) for warning in recwarn if 'IgnoringSoftTeacher' in str(warning.message)]
+    assert len(said) == warned and all('ignore_iof_thr=-1; write 0.5 there' in line for line in said)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('config', [CONFIG, CONFIG.replace('nrpn-rank_', '')])
 def test_the_config_trains_and_measures_teacher_and_student(run_tool, shapes, tmp_path, config):
