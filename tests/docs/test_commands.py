@@ -36,6 +36,7 @@ ELSEWHERE = {
     'python tools/test.py configs/nrpn/nrpn-rank_qdtrack': 'tests/configs/test_trackers.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
+    'python .dev_scripts/regions_on_objects.py': 'tests/tools/test_ignore_false_positives.py',
     'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
     'python .dev_scripts/keep_results.py': 'tests/docs/test_site.py',
     'python .dev_scripts/keep_last_values.py': 'tests/docs/test_site.py',

@@ -124,3 +124,13 @@ def test_a_pages_table_is_made_from_its_values(repo, page):
     values = pd.read_csv(repo / 'docs' / kept, index_col=['name', 'seed'])
     table = runpy.run_path(str(repo / '.dev_scripts' / 'keep_last_values.py'))['table']
     assert table(values) in text, f'write this into {page}:\n{table(values)}'
+
+
+def test_the_table_of_ignored_regions_has_its_values(repo):
+    text = (repo / 'docs' / 'partly_labelled.md').read_text()
+    rows = re.findall(r'^\| (?:stock|`nrpn-rank`).*\|$', text, re.M)
+    kept = (repo / 'docs' / 'results' / 'partly' / 'table.md').read_text()
+    shown = [re.findall(r'[\d.]+ ± [\d.]+', row) for row in rows]
+    assert len(shown) == 4 and all(len(cells) == 4 for cells in shown)
+    for cells in shown:
+        assert re.search(' .*'.join(map(re.escape, cells)), kept), cells
