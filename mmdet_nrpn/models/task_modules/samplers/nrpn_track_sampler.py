@@ -52,7 +52,9 @@ class NRPNTrackSampler(NRPNSampler):
         level = (side[:, None] / sides).log().abs().argmin(1)
         rois = torch.cat([torch.zeros_like(side)[:, None], bboxes], dim=1)
         hardness = bboxes.new_zeros(len(bboxes))
-        for number, (logits, stride) in enumerate(zip(self.rpn_head.forward_nrpn(feats, hidden), anchors.strides)):
+        outs = self.rpn_head.forward_nrpn(feats, hidden)
+        scores = outs[0] if isinstance(outs, tuple) else outs  # a PaperNRPNHead gives boxes, too
+        for number, (logits, stride) in enumerate(zip(scores, anchors.strides)):
             on_level = level == number
             if not on_level.any():  # a GPU has no grid of 0 boxes
                 continue
@@ -67,15 +69,23 @@ class NRPNTrackSamplerQDTrack(QDTrack):
     """QDTrack that tells its track head's ``NRPNTrackSampler`` which RPN to ask.
 
     Raises:
-        ValueError: If the detector's RPN has no nRPN.
+        ValueError: If the detector's RPN has no nRPN, or the track head has another sampler of negatives.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        if self.track_head.train_cfg:
-            if getattr(self.detector.rpn_head, 'nrpn_head', None) is None:
-                raise ValueError(
-                    'NRPNTrackSamplerQDTrack: detector.rpn_head has no nRPN that could choose negatives for the track '
-                    "head; write detector.rpn_head.type='HardNegativeRPNHead', or type='QDTrack' and a stock sampler"
-                )
-            self.track_head.bbox_sampler.neg_sampler.rpn_head = self.detector.rpn_head
+        if not self.track_head.train_cfg:
+            return
+        rpn_head = getattr(self.detector, 'rpn_head', None)
+        if getattr(rpn_head, 'nrpn_head', None) is None:
+            raise ValueError(
+                'NRPNTrackSamplerQDTrack: detector.rpn_head has no nRPN that could choose negatives for the track '
+                "head; write detector.rpn_head.type='HardNegativeRPNHead', or type='QDTrack' and a stock sampler"
+            )
+        sampler = getattr(self.track_head.bbox_sampler, 'neg_sampler', self.track_head.bbox_sampler)
+        if not isinstance(sampler, NRPNTrackSampler):
+            raise ValueError(
+                f'NRPNTrackSamplerQDTrack: track_head.train_cfg.sampler takes negatives by a {type(sampler).__name__}, '
+                "which asks no nRPN; write neg_sampler.type='NRPNTrackSampler' there, or type='QDTrack'"
+            )
+        sampler.rpn_head = rpn_head

@@ -80,3 +80,30 @@ def test_refuses_an_rpn_without_an_nrpn(cfg):
         MODELS.build(cfg)
     cfg.track_head.train_cfg = None
     MODELS.build(cfg)  # for inference
+
+
+def test_asks_a_second_rpn_as_well(cfg):
+    cfg.detector.rpn_head.nrpn_head = dict(type='PaperNRPNHead')
+    model = MODELS.build(cfg)
+    feats = [torch.rand(1, 64, 128 // stride, 128 // stride) for stride in (4, 8, 16, 32, 64)]
+    hardness = model.track_head.bbox_sampler.neg_sampler.hardness_of(torch.tensor([box(64, 64, 32, 32)]), feats)
+    scores = model.detector.rpn_head.nrpn_head(feats)[0][1][0, :, 64 // 8, 64 // 8]
+    torch.testing.assert_close(hardness, scores.amax()[None].detach(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    'sampler', [dict(type='RandomSampler', num=64, pos_fraction=0.5), dict(neg_sampler=dict(type='RandomSampler'))]
+)
+def test_refuses_a_track_head_that_would_not_ask(cfg, sampler):
+    cfg.track_head.train_cfg.sampler.update(sampler)
+    for key in ('pos_sampler', 'neg_sampler') if sampler.get('type') else ():
+        cfg.track_head.train_cfg.sampler.pop(key)
+    with pytest.raises(ValueError, match="by a RandomSampler, which asks no nRPN; write neg_sampler.type='NRPNTrack"):
+        MODELS.build(cfg)
+
+
+def test_refuses_a_detector_without_an_rpn(cfg):
+    head = dict(type='RetinaHead', num_classes=1, in_channels=64)
+    cfg.detector = dict(type='RetinaNet', backbone=cfg.detector.backbone, neck=cfg.detector.neck, bbox_head=head)
+    with pytest.raises(ValueError, match='detector.rpn_head has no nRPN'):
+        MODELS.build(cfg)
