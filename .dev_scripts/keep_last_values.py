@@ -35,6 +35,7 @@ def last_values(work_dir: Path) -> pd.DataFrame:
 
 def table(values: pd.DataFrame) -> str:
     """Markdown: mean and standard deviation over the seeds of each name. Shares are in %."""
+    values = values.select_dtypes('number')
     values = values.assign(**{name: 100 * values[name] for name in values if (values[name].abs() <= 1).all()})
     lines = [f'| | seeds | {" | ".join(values)} |', '| --- |' + ' ---: |' * (1 + len(values.columns))]
     for name, rows in values.groupby('name', sort=False):
