@@ -25,6 +25,8 @@ ELSEWHERE = {
     'FEATURES=': 'tests/tools/test_lab.py',
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
     'python tools/dataset_converters/make_shapes.py data/partly': 'tests/tools/test_make_shapes.py',
+    'python tools/dataset_converters/make_shapes.py data/hard_shapes': 'tests/tools/test_make_shapes.py',
+    'SHAPES_ROOT=data/hard_shapes/ python tools/benchmark.py': 'tests/tools/test_benchmark.py',
     'SHAPES_ROOT=data/partly/ python tools/benchmark.py': 'tests/tools/test_benchmark.py',
     'SHAPES_ROOT=data/partly/ python tools/analysis_tools': 'tests/tools/test_ignore_false_positives.py',
     'python tools/train.py configs/nrpn/faster-rcnn_r18': 'tests/configs/test_configs.py',
