@@ -2,9 +2,11 @@
 
 import configparser
 import re
+from importlib import metadata
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import mmdet_nrpn
 
@@ -46,3 +48,12 @@ def test_extra_for_tests_is_pinned(repo, setup_cfg):
 def test_no_requirement_is_pinned_twice(repo):
     names = [name for path in (repo / 'requirements').glob('[cd]*.txt') for name in pins(path)]
     assert len(names) == len({*names})
+
+
+@pytest.mark.parametrize('python', ['3.11.0', '3.12.0', '3.13.0'])
+def test_pins_are_for_every_python_that_is_promised(repo, python):
+    """Some need 3.11.5, and Debian's is 3.11.2."""
+    pinned = {name for path in (repo / 'requirements').glob('*.txt') for name in pins(path)}
+    needed = {dist.name: dist.metadata['Requires-Python'] for dist in metadata.distributions() if dist.name in pinned}
+    assert len(needed) > 80
+    assert {name: spec for name, spec in needed.items() if spec and python not in SpecifierSet(spec)} == {}
