@@ -1,7 +1,6 @@
 import csv
+import fcntl
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -136,14 +135,11 @@ def test_a_run_that_is_under_way_is_left_alone(repo, tmp_path, monkeypatch):
     run.prepare()
     run.folder.mkdir()
     monkeypatch.setenv('SHAPES_ROOT', 'other/')
-    holding = 'import fcntl, sys; lock = open(sys.argv[1], "w"); fcntl.lockf(lock, fcntl.LOCK_EX); print(); input()'
-    command = [sys.executable, '-c', holding, run.folder.with_suffix('.lock')]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
+    with open(run.folder.with_suffix('.lock'), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         run.prepare()  # as it was: there is nothing to move
         with pytest.raises(SystemExit, match='seed0 is being run by another process'):
             Run(config, 0, tmp_path).prepare()
-        other.kill()
     assert run.folder.exists() and run.config_file.read_text() == run.text
 
 

@@ -8,7 +8,6 @@ Goes on from the last checkpoint. All that is printed is in WORK_DIR/NAME/seed0.
 import argparse
 import contextlib
 import fcntl
-import gc
 import hashlib
 import json
 import os
@@ -19,25 +18,22 @@ import signal
 import statistics
 import subprocess
 import sys
-import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import Iterator, List
 
 TOOLS = Path(__file__).resolve().parents[1]
-# before torch is imported, as in train.py
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes off a run's folder for as long as this one lives."""
+def locked(folder: Path) -> Iterator[int]:
+    """Keep other processes off a run's folder; the lock's file descriptor does so wherever it is open."""
     with open(folder.with_suffix('.lock'), 'w') as lock:
         try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit(f'{folder} is being run by another process; let it end, or end it') from None
-        yield
+        yield lock.fileno()
 
 
 @contextlib.contextmanager
@@ -49,12 +45,6 @@ def logged(path: Path) -> Iterator[None]:
         for number in (1, 2):
             os.dup2(tee.stdin.fileno(), number)
         yield
-    except Exception:  # now, for Python would print it after the log is closed
-        traceback.print_exc()
-        raise SystemExit(1) from None
-    except SystemExit as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from None
     finally:
         sys.stdout.flush()
         for number, old in zip((1, 2), kept):
@@ -63,12 +53,11 @@ def logged(path: Path) -> Iterator[None]:
         tee.wait()
 
 
-def run_tool(name: str, *args: object) -> None:
-    """Run one of MMDetection's tools in this process, for another would import all that it needs anew."""
-    from mmdet_tools import run_mmdet_tool
-
-    sys.argv = [name, *map(str, args)]
-    run_mmdet_tool(name)
+def run_tool(name: str, *args: object, lock: int) -> None:
+    """Run one of this folder's tools; the lock on the run's folder is held for as long as it lives."""
+    status = subprocess.run([sys.executable, TOOLS / name, *map(str, args)], pass_fds=[lock]).returncode
+    if status != 0:
+        raise SystemExit(f'{name} ended with status {status}')
 
 
 def scalars(folder: Path, key: str) -> List[float]:
@@ -81,23 +70,20 @@ def scalars(folder: Path, key: str) -> List[float]:
     return [row[key] for row in rows if key in row and 'lr' in row]
 
 
-def train(config: Path, folder: Path) -> dict:
+def train(config: Path, folder: Path, lock: int) -> dict:
     """Train, or go on, and tell what a step took.
 
     Returns:
         dict: Seconds of a step and of all, where they were logged, and the peak memory in MiB.
     """
-    from resuming import pass_over_broken_checkpoints
-
-    pass_over_broken_checkpoints()
     # --resume throws a config's load_from away
     resume = ['--resume'] if (folder / 'last_checkpoint').exists() else []
-    run_tool('train.py', config, '--work-dir', folder, *resume)
+    run_tool('train.py', config, '--work-dir', folder, *resume, lock=lock)
     times, costs = scalars(folder, 'time'), {}
     if times:
         costs['step_seconds'] = statistics.median(times)
         costs['seconds'] = costs['step_seconds'] * max(scalars(folder, 'step'))
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     costs['peak_memory_mib'] = max(scalars(folder, 'memory') or [kib / 1024])
     return costs
 
@@ -127,13 +113,12 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated; the same command goes on from here'))
     folder.mkdir(exist_ok=True)
-    sys.path.append(str(TOOLS))
-    with locked(folder), logged(config.with_suffix('.log')):
-        execute(config, folder)
+    with locked(folder) as lock, logged(config.with_suffix('.log')):
+        execute(config, folder, lock)
 
 
-def execute(config: Path, folder: Path) -> None:
-    cfg = runpy.run_path(str(config))
+def execute(config: Path, folder: Path, lock: int) -> None:
+    cfg = runpy.run_path(str(config))  # without MMEngine, whose import takes seconds
     result = dict(
         config=cfg['benchmarked_config'],
         config_sha256=hashlib.sha256(config.read_bytes()).hexdigest(),
@@ -142,11 +127,9 @@ def execute(config: Path, folder: Path) -> None:
     if 'measured_checkpoint' in cfg:
         checkpoint = cfg['measured_checkpoint']['path']
     else:
-        result.update(train(config, folder))
+        result.update(train(config, folder, lock))
         checkpoint = (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
-        gc.collect()  # the training's images and workers
-    # a visualizer of its own: the training's is closed
-    run_tool('test.py', config, checkpoint, '--work-dir', folder, '--cfg-options', 'visualizer=None')
+    run_tool('test.py', config, checkpoint, '--work-dir', folder, lock=lock)
     result['environment'] = environment()
     result['metrics'] = json.loads((folder / 'proposals.json').read_text(encoding='utf-8'))['metrics']
     # whole or not at all, also when killed while writing
