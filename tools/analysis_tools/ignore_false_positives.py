@@ -82,6 +82,29 @@ def find_regions(model: nn.Module, dataset: BaseDataset, num_workers: int, score
     return found
 
 
+def without_left_out(found: List[list], dataset: BaseDataset, train: ConfigDict, key: str) -> List[list]:
+    """No regions for images that training leaves out, for they would bring these in, with all anchors as negatives."""
+    if not (train.get('filter_cfg') or {}).get('filter_empty_gt'):
+        return found
+    empty = [not dataset.get_data_info(index)['instances'] for index in range(len(dataset))]
+    if any(empty):
+        print(
+            f'{sum(empty)} images without an object get no regions, for {key}.filter_cfg.filter_empty_gt leaves '
+            'them out of the training'
+        )
+    return [[] if is_empty else regions for is_empty, regions in zip(empty, found)]
+
+
+def lines_to_train_with(out: Path, dataset: BaseDataset, train: ConfigDict) -> str:
+    """What to change in the training set's config, as arguments of a ``dict``."""
+    changes = dict(ann_file=str(out.resolve()))
+    if not is_coco(dataset):
+        classes = tuple(dataset.metainfo['classes'])
+        changes.update(type='CocoDataset', data_root=dataset.data_root, data_prefix=dict(img=''))
+        changes.update(metainfo=dict(classes=classes), **(dict(indices=None) if train.get('indices') else {}))
+    return ', '.join(f'{name}={value!r}' for name, value in changes.items())
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=Path, help='of a detector with an RPN')
@@ -114,16 +137,9 @@ def main() -> None:
         dataset, train, key = training_set(cfg)
         content = annotations_of(dataset)  # before hours of looking at images
         found = find_regions(model, dataset, cfg.val_dataloader.num_workers, args.score, args.per_image)
+        found = without_left_out(found, dataset, train, key)
     except ValueError as error:
         sys.exit(f'{args.config}: {error}')
-    if (train.get('filter_cfg') or {}).get('filter_empty_gt'):
-        empty = [not dataset.get_data_info(index)['instances'] for index in range(len(dataset))]
-        found = [[] if is_empty else regions for is_empty, regions in zip(empty, found)]
-        if any(empty):
-            print(
-                f'{sum(empty)} images without an object get no regions, for {key}.filter_cfg.filter_empty_gt leaves '
-                'them out of the training'
-            )
     num_objects, num_regions = len(content['annotations']), sum(map(len, found))
     if num_regions == 0:
         sys.exit(f'No false positive has an objectness of {args.score} or more; give a lower --score')
@@ -132,14 +148,8 @@ def main() -> None:
     part = args.out.with_name(args.out.name + '.part')  # whole or not at all, also when interrupted
     part.write_text(json.dumps(content), encoding='utf-8')
     part.rename(args.out)
-    changes = dict(ann_file=str(args.out.resolve()))
-    if not is_coco(dataset):
-        classes = tuple(dataset.metainfo['classes'])
-        changes.update(type='CocoDataset', data_root=dataset.data_root, data_prefix=dict(img=''))
-        changes.update(metainfo=dict(classes=classes), **(dict(indices=None) if train.get('indices') else {}))
-    lines = ', '.join(f'{name}={value!r}' for name, value in changes.items())
     print(f'{num_objects} annotations and {num_regions} regions on {sum(map(bool, found))} of {len(found)} images.')
-    print(f'To train with them: {key} with {lines}')
+    print(f'To train with them: {key} with {lines_to_train_with(args.out, dataset, train)}')
 
 
 if __name__ == '__main__':
