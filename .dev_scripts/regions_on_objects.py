@@ -10,15 +10,18 @@ import json
 from pathlib import Path
 
 import torch
-from mmdet.datasets import XMLDataset
+from mmdet.registry import DATASETS
 from mmdet.structures.bbox import bbox_overlaps
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+
+DATA = Path(__file__).resolve().parents[1] / 'configs' / 'nrpn' / '_base_' / 'datasets' / 'shapes.py'
 
 
 def objects_of(root: Path) -> dict:
     """Boxes (x1, y1, x2, y2) by image."""
-    classes = dict(classes=('disc', 'square', 'triangle'))
-    split = dict(ann_file='ImageSets/Main/train.txt', data_prefix=dict(sub_data_root=''))
-    dataset = XMLDataset(data_root=str(root), metainfo=classes, pipeline=[], **split)
+    cfg = Config.fromfile(DATA).train_dataloader.dataset
+    dataset = DATASETS.build(dict(cfg, data_root=str(root)))
     infos = map(dataset.get_data_info, range(len(dataset)))
     return {info['img_id']: [instance['bbox'] for instance in info['instances']] for info in infos}
 
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument('partly', type=Path)
     parser.add_argument('whole', type=Path)
     args = parser.parse_args()
+    register_all_modules()
     numbers = count(args.partly, args.whole)
     print('{on_objects} of {regions} regions lie on an object; {found} of {missing} missing ones'.format(**numbers))
 
