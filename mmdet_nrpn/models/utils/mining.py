@@ -33,7 +33,8 @@ class Candidates(NamedTuple):
 def clip_bboxes(bboxes: Tensor, img_shape: Tuple[int, ...]) -> Tensor:
     """Boxes (..., 4) clipped to an image of ``img_shape`` (height, width), in pixels."""
     height, width = img_shape[:2]
-    return bboxes.clamp(min=0).minimum(bboxes.new_tensor([width, height, width, height]))
+    x, y = bboxes[..., 0::2].clamp(0, width), bboxes[..., 1::2].clamp(0, height)
+    return torch.stack([x, y], dim=-1).flatten(-2)
 
 
 def max_ious(bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
