@@ -237,7 +237,8 @@ class HardNegativeRPNHead(RPNHead):
     def _loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, tuple]:
         """One training step: the nRPN learns from the RPN, then the RPN from the nRPN."""
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
-        (cls_scores, bbox_preds), hidden = self.forward_with_hidden(x)
+        outs, hidden = self.forward_with_hidden(x)
+        cls_scores, bbox_preds = in_float32(outs)  # MMCV's focal loss takes no bfloat16 on a GPU
         nrpn_losses, hardness = {}, None
         if self.nrpn_head is not None:
             with record_function('nRPN: mining'):

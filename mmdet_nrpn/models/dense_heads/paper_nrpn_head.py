@@ -7,7 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..utils import Candidates, objectness_logits
+from ..utils import Candidates, in_float32, objectness_logits
 
 # An RPN's own threshold of NMS.
 NMS_IOU_THR = 0.7
@@ -50,7 +50,7 @@ class PaperNRPNHead(RPNHead):
             tuple[dict, Tensor]: ``loss_nrpn_cls`` and ``loss_nrpn_bbox``; and this head's objectness logit of every
             anchor, (N, A) float32, detached.
         """
-        outs = self(tuple(level.detach() for level in x))
+        outs = in_float32(self(tuple(level.detach() for level in x)))
         objects = [_as_objects(*image) for image in zip(mined.bboxes, mined.logits, mined.is_false)]
         losses = self.loss_by_feat(*outs, objects, batch_img_metas)
         losses = {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
