@@ -1,12 +1,14 @@
 """What an RPN gets wrong, as pure functions. N images, A anchors per image, K candidates per image, G objects."""
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.task_modules.coders.base_bbox_coder import BaseBBoxCoder
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import InstanceList, OptInstanceList
+from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 class Candidates(NamedTuple):
@@ -41,15 +43,13 @@ def max_ious(bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
     """The largest IoU of each box with an object.
 
     Args:
-        bboxes (Tensor): (x1, y1, x2, y2) in pixels, (M, 4).
-        gt_bboxes (Tensor): Objects in the same pixels, (G, 4).
+        bboxes (Tensor): (x1, y1, x2, y2) in pixels, (M, 4) or (N, M, 4).
+        gt_bboxes (Tensor): Objects in the same pixels, (G, 4) or (N, G, 4).
 
     Returns:
-        Tensor: (M,) float32, 0 without objects.
+        Tensor: (M,) or (N, M) float32, 0 without objects.
     """
-    if len(gt_bboxes) == 0:
-        return bboxes.new_zeros(len(bboxes), dtype=torch.float32)
-    return bbox_overlaps(bboxes.float(), get_box_tensor(gt_bboxes).float()).max(dim=1).values
+    return _largest_overlap(bboxes, gt_bboxes, 'iou')
 
 
 def on_ignored(bboxes: Tensor, ignored_bboxes: Optional[Tensor], iof_thr: float) -> Tensor:
@@ -59,17 +59,23 @@ def on_ignored(bboxes: Tensor, ignored_bboxes: Optional[Tensor], iof_thr: float)
     object with a crowd of many is small.
 
     Args:
-        bboxes (Tensor): (x1, y1, x2, y2) in pixels, (M, 4).
-        ignored_bboxes (Tensor, optional): Ignored objects in the same pixels, (G, 4).
+        bboxes (Tensor): (x1, y1, x2, y2) in pixels, (M, 4) or (N, M, 4).
+        ignored_bboxes (Tensor, optional): Ignored objects in the same pixels, (G, 4) or (N, G, 4).
         iof_thr (float): From this share on, a box lies on an ignored object.
 
     Returns:
-        Tensor: Mask, (M,) bool.
+        Tensor: Mask, (M,) or (N, M) bool.
     """
-    if ignored_bboxes is None or len(ignored_bboxes) == 0:
-        return torch.zeros(len(bboxes), dtype=torch.bool, device=bboxes.device)
-    iof = bbox_overlaps(bboxes.float(), get_box_tensor(ignored_bboxes).float(), mode='iof')
-    return iof.max(dim=1).values >= iof_thr
+    if ignored_bboxes is None or ignored_bboxes.shape[-2] == 0:
+        return torch.zeros(bboxes.shape[:-1], dtype=torch.bool, device=bboxes.device)
+    return _largest_overlap(bboxes, ignored_bboxes, 'iof') >= iof_thr
+
+
+def _largest_overlap(bboxes: Tensor, others: Tensor, mode: str) -> Tensor:
+    others = get_box_tensor(others)
+    if others.shape[-2] == 0:
+        return bboxes.new_zeros(bboxes.shape[:-1], dtype=torch.float32)
+    return bbox_overlaps(bboxes.float(), others.float(), mode=mode).amax(dim=-1)
 
 
 @torch.no_grad()
@@ -134,19 +140,22 @@ def mine_candidates(
     logits, inds = logits.float().masked_fill(~valid, -torch.inf).topk(min(max_num, logits.shape[1]), dim=1)
     deltas = bbox_preds.float().gather(1, inds[..., None].expand(-1, -1, bbox_preds.shape[-1]))
     bboxes = get_box_tensor(bbox_coder.decode(anchors[inds.flatten()], deltas.flatten(0, 1))).view(*inds.shape, 4)
-    ignored = batch_gt_instances_ignore or [None] * len(bboxes)
-    clipped, ious, set_aside = [], [], []
-    for boxes, gts, ign, meta in zip(bboxes, batch_gt_instances, ignored, batch_img_metas):
-        boxes = clip_bboxes(boxes, meta['img_shape'])
-        gt_bboxes = clip_bboxes(get_box_tensor(gts.bboxes), meta['img_shape'])
-        ignored_bboxes = None if ign is None else clip_bboxes(get_box_tensor(ign.bboxes), meta['img_shape'])
-        clipped.append(boxes)
-        ious.append(max_ious(boxes, gt_bboxes))
-        set_aside.append(on_ignored(boxes, ignored_bboxes, iou_thr))
-    bboxes, overlaps = torch.stack(clipped), torch.stack(ious)
+    sizes = [meta['img_shape'] for meta in batch_img_metas]
+    bboxes = torch.stack([clip_bboxes(*image) for image in zip(bboxes, sizes)])
+    overlaps = max_ious(bboxes, _padded(batch_gt_instances, sizes, bboxes))
+    set_aside = on_ignored(bboxes, _padded(batch_gt_instances_ignore or [None] * len(sizes), sizes, bboxes), iou_thr)
     is_true = overlaps >= iou_thr
-    counts = valid.gather(1, inds) & ~torch.stack(set_aside) & (bboxes[..., 2:] > bboxes[..., :2]).all(-1)
+    counts = valid.gather(1, inds) & ~set_aside & (bboxes[..., 2:] > bboxes[..., :2]).all(-1)
     return Candidates(inds, bboxes, logits, overlaps, ~is_true & counts, is_true & counts)
+
+
+def _padded(batch_instances: Sequence[Optional[InstanceData]], sizes: list, like: Tensor) -> Tensor:
+    """Objects clipped to their images, (N, G, 4), with empty boxes at the origin where an image has fewer."""
+    objects = [
+        like.new_zeros(0, 4) if instances is None else clip_bboxes(get_box_tensor(instances.bboxes).to(like), size)
+        for instances, size in zip(batch_instances, sizes)
+    ]
+    return pad_sequence(objects, batch_first=True)
 
 
 def sample_from(mask: Tensor, num: int) -> Tensor:
