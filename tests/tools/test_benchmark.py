@@ -58,11 +58,19 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, co
     result = json.loads((work / 'rpn' / 'seed0' / 'result.json').read_text())
     assert result['environment']['commit'] == 'unknown'
 
-    # builds, and fails in its first step: that must not take the others down
+    # one builds, and fails in its first step, and one's loss becomes NaN: that must not take the others down
     broken.write_text(f"_base_ = ['{ours}']\nmodel = dict(train_cfg=dict(rpn=dict(allowed_border='typo')))\n")
-    done = run_tool(tool, stock, broken, ours, *options, '--jobs', 2, **env)
+    diverging = tmp_path / 'diverging.py'
+    diverging.write_text(f"""
+_base_ = ['{stock}']
+param_scheduler = None
+optim_wrapper = dict(optimizer=dict(lr=1e30))
+default_hooks = dict(checkpoint=dict(out_dir=None))
+""")
+    done = run_tool(tool, stock, broken, diverging, ours, *options, '--jobs', 2, **env)
     assert done.returncode == 1 and done.stdout.count('finished before') == 1
-    assert 'broken: seeds [0] missing' in done.stdout
+    assert 'broken: seeds [0] missing' in done.stdout and 'diverging: seeds [0] missing' in done.stdout
+    assert 'diverging, seed 0 failed: the loss became infinite or NaN; lower optim_wrapper.optimizer.lr' in done.stderr
     # the error and its log are named, and the log has what went to the error stream
     (failed,) = [line for line in done.stderr.splitlines() if line.startswith('broken, seed 0 failed: ')]
     assert 'TypeError' in failed and str(work / 'broken' / 'seed0.log') in failed

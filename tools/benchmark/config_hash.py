@@ -10,7 +10,7 @@ TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_sc
 # where data and weights lie: they differ between machines
 PLACES = ('data_root', 'data_prefix', 'ann_file', 'folders', 'checkpoint')
 # custom hooks that leave a training as it is
-PASSIVE_HOOKS = ('StepSeedHook', 'FlushDenormals')
+PASSIVE_HOOKS = ('StepSeedHook', 'CheckInvalidLossHook', 'FlushDenormals')
 
 
 def _without_places(value):

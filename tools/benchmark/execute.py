@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import platform
 import resource
@@ -78,7 +79,16 @@ def train(config: Path, folder: Path, lock: int) -> dict:
     """
     # --resume throws a config's load_from away
     resume = ['--resume'] if (folder / 'last_checkpoint').exists() else []
-    run_tool('train.py', config, '--work-dir', folder, *resume, lock=lock)
+    try:
+        run_tool('train.py', config, '--work-dir', folder, *resume, lock=lock)
+    finally:
+        if not all(map(math.isfinite, scalars(folder, 'loss')[-1:])):
+            # to the log: its last line is what the benchmark reports
+            print(
+                'the loss became infinite or NaN; lower optim_wrapper.optimizer.lr or the weights of the losses, or '
+                'set optim_wrapper.clip_grad=dict(max_norm=10)'
+            )
+            sys.exit(1)
     times, costs = scalars(folder, 'time'), {}
     if times:
         costs['step_seconds'] = statistics.median(times)

@@ -43,7 +43,9 @@ class Run:
         imports = [imports] if isinstance(imports, str) else imports
         cfg.custom_imports = {**given, 'imports': sorted({*imports, 'mmdet_nrpn'})}
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=self.seed)
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='StepSeedHook')]  # resumed, it samples the same
+        # resumed, it samples the same; and a loss that is NaN ends it
+        hooks = [dict(type='StepSeedHook'), dict(type='CheckInvalidLossHook')]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
         # measured once, after the training, so that an interruption anywhere leaves something to go on from
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
         cfg.test_evaluator = dict(type='ProposalMetric', out_file=str(self.folder / 'proposals.json'))
