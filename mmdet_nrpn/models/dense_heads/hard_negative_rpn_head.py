@@ -1,5 +1,5 @@
 import warnings
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -239,6 +239,9 @@ class HardNegativeRPNHead(RPNHead):
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
         outs, hidden = self.forward_with_hidden(x)
         cls_scores, bbox_preds = in_float32(outs)  # MMCV's focal loss takes no bfloat16 on a GPU
+        sizes = [level.shape[-2:] for level in hidden]
+        anchors = zip(*self.get_anchors(sizes, img_metas, device=hidden[0].device))
+        img_metas = [dict(meta, anchors=image) for meta, image in zip(img_metas, anchors)]
         nrpn_losses, hardness = {}, None
         if self.nrpn_head is not None:
             with record_function('nRPN: mining'):
@@ -250,6 +253,15 @@ class HardNegativeRPNHead(RPNHead):
             hardness = objectness_logits(cls_scores).detach()
         losses = self.loss_by_feat(cls_scores, bbox_preds, gt_instances, img_metas, ignored, hardness=hardness)
         return {**losses, **nrpn_losses}, (cls_scores, bbox_preds)
+
+    def get_anchors(
+        self, featmap_sizes: List[tuple], batch_img_metas: List[dict], device: Union[torch.device, str] = 'cuda'
+    ) -> Tuple[list, list]:
+        """``AnchorHead``'s, computed once in a training step: it then lies in the meta information."""
+        if all('anchors' in meta for meta in batch_img_metas):
+            anchor_list, valid_flag_list = zip(*(meta['anchors'] for meta in batch_img_metas))
+            return list(anchor_list), list(valid_flag_list)
+        return super().get_anchors(featmap_sizes, batch_img_metas, device=device)
 
     def _mine(
         self, cls_scores: List[Tensor], bbox_preds: List[Tensor], hidden: Tuple[Tensor],
