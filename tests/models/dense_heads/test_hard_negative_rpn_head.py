@@ -76,6 +76,16 @@ def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features
     assert_same(gradients, stock_gradients)
 
 
+def test_anchors_are_made_once_a_step(build_head, features, make_sample, monkeypatch):
+    head = build_head(**FOCAL, loss_rank=RANK)
+    made, flags = [], head.prior_generator.valid_flags
+    monkeypatch.setattr(
+        head.prior_generator, 'valid_flags', lambda *args, **kwargs: made.append(0) or flags(*args, **kwargs)
+    )
+    head.loss(features(), [make_sample(OBJECTS), make_sample([])])
+    assert len(made) == 2  # one per image
+
+
 def test_prior_weight_zero_is_ranking_without_a_prior(build_head, features, make_sample):
     results = []
     for kwargs in (dict(), dict(nrpn_head=None)):
