@@ -75,12 +75,13 @@ def test_builds_trains_a_step_and_predicts(path):
 
 @pytest.mark.parametrize('method', ['rpn-focal', 'rpn-rank', 'nrpn-rank', 'nrpn-overlap'])
 def test_losses_are_as_loud_as_stocks(method, repo):
-    """Divided by the positives alone, they are ten to forty times as loud, and SGD at stock's rate ends in NaN."""
+    """With weights of 1, 1 and 0.1 they are 20 to 40 times as loud, and SGD at stock's rate ends in NaN."""
     gradients = []
     for name in ('rpn', method):
         torch.manual_seed(0)
         model = MODELS.build(load(repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py').model)
         model.init_weights()
+        torch.nn.init.constant_(model.bbox_head.rpn_cls.bias, -4.6)  # all from the same objectness
         batch = demo_mm_inputs(2, [[3, 256, 256]] * 2, num_items=[5, 5], num_classes=2)
         losses = model(**model.data_preprocessor(batch, True), mode='loss')
         boxes, objectness = (
@@ -94,7 +95,7 @@ def test_losses_are_as_loud_as_stocks(method, repo):
         )
         gradients.append(torch.stack([boxes[0].norm(), objectness[0].norm()]))
     stock, ours = gradients
-    assert (ours < 6 * stock).all() and ours[0] > stock[0] / 6
+    assert (ours < 6 * stock).all() and (ours > stock / 6).all()
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

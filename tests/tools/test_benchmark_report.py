@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from benchmark.config_hash import config_hash
-from benchmark.execute import scalars
+from benchmark.execute import DIVERGED, scalars, train
 from benchmark.report import paired_difference, report, summarise
 from benchmark.runs import Run, results_in
 from mmengine.config import Config
@@ -194,3 +194,23 @@ def test_the_hash_is_of_all_that_is_trained():
     assert config_hash(Config({**trained, 'load_from': 'a.pth'})) == config_hash(
         Config({**trained, 'load_from': 'elsewhere/a.pth'})
     )
+
+
+@pytest.mark.parametrize('ended_by_nan', [True, False])
+def test_a_training_that_ended_with_nan_says_so_and_one_of_before_does_not(tmp_path, monkeypatch, capsys, ended_by_nan):
+    says = {'20261126_100000': 'loss become infinite or NaN!', '20261126_110000': 'CUDA out of memory'}
+
+    def write(stamp):
+        (tmp_path / stamp).mkdir()
+        (tmp_path / stamp / f'{stamp}.log').write_text(says[stamp])
+
+    def fails(*args, **kwargs):
+        write(now)
+        raise SystemExit('train.py ended with status 1')
+
+    before, now = sorted(says, reverse=ended_by_nan)
+    write(before)
+    monkeypatch.setattr('benchmark.execute.run_tool', fails)
+    with pytest.raises(SystemExit, match='train.py'):
+        train(tmp_path / 'seed0.py', tmp_path, lock=0)
+    assert (DIVERGED in capsys.readouterr().out) is ended_by_nan

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import math
 import os
 import platform
 import resource
@@ -24,6 +23,11 @@ from pathlib import Path
 from typing import Iterator, List
 
 TOOLS = Path(__file__).resolve().parents[1]
+# the benchmark reports a log's last line
+DIVERGED = (
+    'the loss became infinite or NaN; lower optim_wrapper.optimizer.lr or the weights of the losses, or set '
+    'optim_wrapper.clip_grad=dict(max_norm=10)'
+)
 
 
 @contextlib.contextmanager
@@ -61,6 +65,14 @@ def run_tool(name: str, *args: object, lock: int) -> None:
         raise SystemExit(f'{name} ended with status {status}')
 
 
+def is_finite(checkpoint: str) -> bool:
+    """Whether all weights are: a loss that is NaN leaves none."""
+    import torch
+
+    weights = torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict'].values()
+    return all(bool(tensor.isfinite().all()) for tensor in weights)
+
+
 def scalars(folder: Path, key: str) -> List[float]:
     """What MMEngine logged under a name while training."""
     rows = []
@@ -79,16 +91,14 @@ def train(config: Path, folder: Path, lock: int) -> dict:
     """
     # --resume throws a config's load_from away
     resume = ['--resume'] if (folder / 'last_checkpoint').exists() else []
+    logs = set(folder.glob('*/*.log'))
     try:
         run_tool('train.py', config, '--work-dir', folder, *resume, lock=lock)
-    finally:
-        if not all(map(math.isfinite, scalars(folder, 'loss')[-1:])):
-            # to the log: its last line is what the benchmark reports
-            print(
-                'the loss became infinite or NaN; lower optim_wrapper.optimizer.lr or the weights of the losses, or '
-                'set optim_wrapper.clip_grad=dict(max_norm=10)'
-            )
-            sys.exit(1)
+    except SystemExit:
+        # what MMDetection's CheckInvalidLossHook says before it raises an error without words
+        if any('loss become infinite or NaN' in log.read_text() for log in set(folder.glob('*/*.log')) - logs):
+            print(DIVERGED)
+        raise
     times, costs = scalars(folder, 'time'), {}
     if times:
         costs['step_seconds'] = statistics.median(times)
@@ -139,6 +149,9 @@ def execute(config: Path, folder: Path, lock: int) -> None:
     else:
         result.update(train(config, folder, lock))
         checkpoint = (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
+        if not is_finite(checkpoint):
+            print(DIVERGED)
+            sys.exit(1)
     run_tool('test.py', config, checkpoint, '--work-dir', folder, lock=lock)
     result['environment'] = environment()
     result['metrics'] = json.loads((folder / 'proposals.json').read_text(encoding='utf-8'))['metrics']

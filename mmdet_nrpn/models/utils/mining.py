@@ -66,14 +66,14 @@ def on_ignored(bboxes: Tensor, ignored_bboxes: Optional[Tensor], iof_thr: float)
     Returns:
         Tensor: Mask, (M,) or (N, M) bool.
     """
-    if ignored_bboxes is None or ignored_bboxes.shape[-2] == 0:
+    if ignored_bboxes is None or ignored_bboxes.numel() == 0:
         return torch.zeros(bboxes.shape[:-1], dtype=torch.bool, device=bboxes.device)
     return _largest_overlap(bboxes, ignored_bboxes, 'iof') >= iof_thr
 
 
 def _largest_overlap(bboxes: Tensor, others: Tensor, mode: str) -> Tensor:
     others = get_box_tensor(others)
-    if others.shape[-2] == 0:
+    if others.numel() == 0:
         return bboxes.new_zeros(bboxes.shape[:-1], dtype=torch.float32)
     return bbox_overlaps(bboxes.float(), others.float(), mode=mode).amax(dim=-1)
 
