@@ -4,6 +4,6 @@ method = dict(
     rpn_head=dict(
         type='HardNegativeRPNHead',
         nrpn_head=dict(type='NRPNHead'),
-        loss_rank=dict(type='HardNegativeRankLoss', loss_weight=0.02, prior_weight=2.0),
+        loss_rank=dict(type='HardNegativeRankLoss', loss_weight=0.01, prior_weight=2.0),
     ),
 )

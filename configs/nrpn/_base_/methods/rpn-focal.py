@@ -3,7 +3,7 @@
 # weights of 1, SGD at stock's rate ends in NaN.
 method = dict(
     rpn_head=dict(
-        loss_cls=dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=0.2),
+        loss_cls=dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=0.1),
         loss_bbox=dict(loss_weight=0.1),
         # objectness of 0.01 at the start
         init_cfg=dict(

@@ -4,6 +4,6 @@ method = dict(
     rpn_head=dict(
         type='HardNegativeRPNHead',
         nrpn_head=None,
-        loss_rank=dict(type='HardNegativeRankLoss', loss_weight=0.02),
+        loss_rank=dict(type='HardNegativeRankLoss', loss_weight=0.01),
     ),
 )
