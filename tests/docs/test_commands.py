@@ -24,6 +24,7 @@ ELSEWHERE = {
     'VOC_TRAIN=fit': 'tests/tools/test_store_features.py',
     'FEATURES=': 'tests/tools/test_lab.py',
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
+    'VOC_TRAIN=train VOC_VAL=val python tools/lab.py': 'tests/tools/test_lab.py',
     'python tools/dataset_converters/make_shapes.py data/partly': 'tests/tools/test_make_shapes.py',
     'python tools/dataset_converters/make_shapes.py data/hard_shapes': 'tests/tools/test_make_shapes.py',
     'SHAPES_ROOT=data/hard_shapes/ python tools/benchmark.py': 'tests/tools/test_benchmark.py',
