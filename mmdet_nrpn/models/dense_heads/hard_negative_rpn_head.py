@@ -232,13 +232,13 @@ class HardNegativeRPNHead(RPNHead):
         """
         losses, outs = self._loss(x, batch_data_samples)
         img_metas = [sample.metainfo for sample in batch_data_samples]
-        return losses, self.predict_by_feat(*in_float32(outs), batch_img_metas=img_metas, cfg=proposal_cfg)
+        return losses, self.predict_by_feat(*outs, batch_img_metas=img_metas, cfg=proposal_cfg)
 
     def _loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, tuple]:
-        """One training step: the nRPN learns from the RPN, then the RPN from the nRPN."""
+        """One training step: the nRPN learns from the RPN, then the RPN from the nRPN. Returns float32 outputs, too."""
         gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
         outs, hidden = self.forward_with_hidden(x)
-        cls_scores, bbox_preds = in_float32(outs)  # MMCV's focal loss takes no bfloat16 on a GPU
+        cls_scores, bbox_preds = in_float32(outs)  # for NMS, and MMCV's focal loss takes no bfloat16 on a GPU
         sizes = [level.shape[-2:] for level in hidden]
         anchors = zip(*self.get_anchors(sizes, img_metas, device=hidden[0].device))
         img_metas = [dict(meta, anchors=image) for meta, image in zip(img_metas, anchors)]
