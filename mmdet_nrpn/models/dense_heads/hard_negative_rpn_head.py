@@ -1,18 +1,15 @@
 import warnings
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 import torch
-from mmdet.models.dense_heads import RPNHead
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.models.utils import images_to_levels, multi_apply, unmap, unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps, cat_boxes, get_box_tensor
-from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
-from mmengine.logging import print_log
-from mmengine.model import PretrainedInit, initialize
+from mmdet.utils import InstanceList, OptConfigType, OptInstanceList
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import record_function
 
 from ..losses import HardNegativeRankLoss, OverlapLoss, OverlapTarget
@@ -26,8 +23,7 @@ from ..utils import (
     objectness_logits,
     on_ignored,
 )
-from .nrpn_head import NRPNHead
-from .removed_settings import refuse_removed_settings, refuse_settings_of_an_rpn
+from .rpn_head_with_nrpn import RPNHeadWithNRPN
 
 HARDNESS_SOURCES = ('nrpn', 'rpn')
 # An anchor lies on an ignored object from this share of its own area on.
@@ -37,7 +33,7 @@ POSITIVE, NEITHER, NEGATIVE = 1, 0, -1
 
 
 @MODELS.register_module()
-class HardNegativeRPNHead(RPNHead):
+class HardNegativeRPNHead(RPNHeadWithNRPN):
     """An RPN that learns from a negative RPN (nRPN, Cho et al., ICIP 2019, poster Fig. 1b).
 
     In each training step the nRPN learns what the RPN gets wrong, and the RPN learns from the nRPN in one or both of
@@ -88,8 +84,7 @@ class HardNegativeRPNHead(RPNHead):
                 raise ValueError(
                     f'HardNegativeRPNHead: {name} must be a dict or None, got {name}={value!r}; write None for none'
                 )
-        refuse_removed_settings(kwargs, nrpn_head, kwargs.get('train_cfg'))
-        super().__init__(in_channels, **kwargs)
+        super().__init__(in_channels, nrpn_head, **kwargs)
         if not self.use_sigmoid_cls:
             raise ValueError(
                 'HardNegativeRPNHead: loss_cls needs one logit per anchor, and AnchorHead reads that from the config; '
@@ -97,29 +92,11 @@ class HardNegativeRPNHead(RPNHead):
             )
         self.hardness = hardness
         self.loss_rank = None if loss_rank is None else MODELS.build({'type': HardNegativeRankLoss, **loss_rank})
-        # also built where it is not used, so that a misspelt setting does not pass in silence
-        nrpn = None if nrpn_head is None else self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
-        self.nrpn_head: Any = nrpn if self.train_cfg and hardness == 'nrpn' else None
+        if hardness == 'rpn':
+            self.nrpn_head = None
         self.sampling_results: list = []  # of the last training step, one per image
         if self.train_cfg:
             self._check_use_of_hardness()
-
-    def _build_nrpn(self, nrpn_head: ConfigType, rpn_head: dict) -> nn.Module:
-        cfg = {'type': NRPNHead, **nrpn_head}
-        nrpn_class = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-        if nrpn_class is not None and issubclass(nrpn_class, RPNHead):
-            # weights to start from belong to the head that they are named for
-            inherited = {key: value for key, value in rpn_head.items() if key != 'init_cfg'}
-            if isinstance(self.loss_cls, OverlapLoss):  # the nRPN has no overlaps to hand over
-                weight = self.loss_cls.loss_weight
-                inherited['loss_cls'] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=weight)
-        else:
-            if nrpn_class is not None:
-                refuse_settings_of_an_rpn(nrpn_head, nrpn_class)
-            inherited = dict(feat_channels=self.feat_channels, num_base_priors=self.num_base_priors)
-        # The seed's other random numbers (backbone, second stage) stay those of the stock model.
-        with torch.random.fork_rng(devices=[]):
-            return MODELS.build({**inherited, **cfg})
 
     def _check_use_of_hardness(self) -> None:
         samples_hard = isinstance(self.sampler, NRPNSampler)
@@ -137,43 +114,6 @@ class HardNegativeRPNHead(RPNHead):
                 stacklevel=2,
             )
 
-    def init_weights(self) -> None:
-        """Initialise the RPN as the stock head does, and the nRPN without touching the seed's random numbers.
-
-        A ``Pretrained`` checkpoint that holds an nRPN initialises the nRPN, too.
-        """
-        nrpn_head, self.nrpn_head = self.nrpn_head, None
-        super().init_weights()
-        self.nrpn_head = nrpn_head
-        if nrpn_head is None:
-            return
-        # on a GPU, too, where MMEngine initialises a model that lies there
-        devices = {parameter.device.index for parameter in nrpn_head.parameters() if parameter.is_cuda}
-        with torch.random.fork_rng(devices=sorted(devices)):
-            nrpn_head.init_weights()
-        init_cfgs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
-        initialize(self, [cfg for cfg in init_cfgs if cfg.get('type') in ('Pretrained', PretrainedInit)])
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
-        """Load a checkpoint with another nRPN or none, also strictly.
-
-        Built for inference, the head has no nRPN and leaves a training checkpoint's out. In training, a checkpoint
-        without an nRPN of this kind keeps the fresh one, and a line says so.
-        """
-        given = {key: value for key, value in state_dict.items() if key.startswith(f'{prefix}nrpn_head.')}
-        own = {} if self.nrpn_head is None else self.nrpn_head.state_dict(prefix=f'{prefix}nrpn_head.')
-        if _shapes(given) != _shapes(own):
-            if own:
-                print_log(
-                    f'The checkpoint holds no {type(self.nrpn_head).__name__} of this shape; the nRPN starts from new '
-                    'weights',
-                    'current',
-                )
-            for key in given:
-                state_dict.pop(key)
-            state_dict.update(own)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
     def forward_with_hidden(self, x: Tuple[Tensor]) -> Tuple[tuple, Tuple[Tensor]]:
         """The RPN's outputs, and the hidden features that its 1x1 convolutions see.
 
@@ -187,23 +127,6 @@ class HardNegativeRPNHead(RPNHead):
         with self.rpn_cls.register_forward_pre_hook(lambda module, args: hidden.append(args[0])):
             outs = self(x)
         return outs, tuple(hidden)
-
-    def forward_nrpn(self, x: Tuple[Tensor], hidden: Tuple[Tensor]) -> tuple:
-        """The nRPN's outputs, for :meth:`predict_nrpn_by_feat`. It is for looking at; training does not need it.
-
-        Args:
-            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
-            hidden (tuple[Tensor]): Of :meth:`forward_with_hidden`.
-
-        Returns:
-            tuple | list[Tensor]: What ``nrpn_head`` returns.
-
-        Raises:
-            ValueError: If the head has no nRPN.
-        """
-        if self.nrpn_head is None:
-            raise ValueError('HardNegativeRPNHead: forward_nrpn needs an nRPN, and this head has none')
-        return self.nrpn_head(hidden if isinstance(self.nrpn_head, NRPNHead) else x)
 
     def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
         """Losses of an RPN without a second stage.
@@ -419,28 +342,6 @@ class HardNegativeRPNHead(RPNHead):
                 for values in (label_weights, bbox_targets, bbox_weights, overlaps)
             )
         return labels, label_weights, bbox_targets, bbox_weights, pos_inds, neg_inds, result, overlaps, roles
-
-    def predict_nrpn_by_feat(
-        self, nrpn_outs: tuple, outs: tuple, batch_img_metas: List[dict], rescale: bool = False
-    ) -> InstanceList:
-        """The regions that the nRPN takes for hard negatives. It is for looking at; nothing else needs it.
-
-        Args:
-            nrpn_outs (tuple | list[Tensor]): What ``nrpn_head`` returned.
-            outs (tuple): What this head returned: objectness and box deltas, a list of levels each.
-            batch_img_metas (list[dict]): MMDetection's meta information.
-            rescale (bool): Boxes in pixels of the original image. Defaults to False: of the input.
-
-        Returns:
-            list[InstanceData]: ``bboxes`` and ``scores`` of each image, best first, after NMS as ``test_cfg`` has it.
-        """
-        if isinstance(self.nrpn_head, NRPNHead):
-            nrpn_outs = (nrpn_outs, outs[1])
-        return self.predict_by_feat(*in_float32(nrpn_outs), batch_img_metas=batch_img_metas, rescale=rescale)
-
-
-def _shapes(weights: Dict[str, Tensor]) -> Dict[str, torch.Size]:
-    return {key: value.shape for key, value in weights.items()}
 
 
 def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:
