@@ -51,3 +51,17 @@ def test_two_detectors_are_measured_with_each_others_proposals(repo, shapes, tmp
     torch.save(model.state_dict(), tmp_path / 'other.pth')
     found = swap([cfg, cfg], [tmp_path / 'one.pth', tmp_path / 'other.pth'])
     assert found[0, 0] == found[0, 1] and found[1, 0] == found[1, 1] and found[0, 0] != found[1, 1]
+
+
+def test_a_detached_rpn_learns_and_the_features_do_not(repo, build_head, features, make_sample):
+    detached = runpy.run_path(str(repo / '.dev_scripts' / 'train_detached.py'))['detached']
+    samples = [make_sample([[8, 8, 40, 40]]) for _ in range(2)]
+    learnt = []
+    for change in (lambda method: method, detached):
+        head, x = build_head(), features(requires_grad=True)
+        torch.manual_seed(0)
+        losses, _ = change(type(head).loss_and_predict)(head, x, samples)
+        sum(sum(value) for name, value in losses.items() if 'loss' in name).backward()
+        assert all((level.grad is None) == (change is detached) for level in x)
+        learnt.append(torch.cat([parameter.grad.flatten() for parameter in head.parameters()]))
+    assert learnt[0].any() and torch.equal(*learnt)
