@@ -1,4 +1,5 @@
 import copy
+import gc
 import os
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ register_all_modules(init_default_scope=True)
 read_each_metafile_once()  # 1 s for each mmdet:: in a config, and the suite loads hundreds
 settings.register_profile('repeatable', derandomize=True, deadline=None)
 settings.load_profile('repeatable')
+gc.freeze()  # as in helpers/preloaded.py
 
 
 def pytest_collection_modifyitems(items):

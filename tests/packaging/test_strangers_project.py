@@ -70,7 +70,9 @@ def test_trains_tests_and_infers(wheel, make_environment, tmp_path):
     project = tmp_path / 'project'
     make_data(project / 'data')
     (project / 'project.py').write_text(CONFIG)
-    where = environment.run('-c', 'import mmdet_nrpn; print(mmdet_nrpn.__file__)', cwd=project)
+    where = environment.run(
+        '-c', 'import importlib.util; print(importlib.util.find_spec("mmdet_nrpn").origin)', cwd=project
+    )
     assert where.stdout.startswith(str(environment.site)), where.stderr
 
     tools = 'import runpy, sys, mmdet, pathlib; sys.argv = sys.argv[1:]; ' + (

@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 CONFIG = 'configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes.py'
-STEPS = 16
+STEPS = 8
 
 
 @pytest.fixture

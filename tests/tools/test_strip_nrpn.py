@@ -1,8 +1,6 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ TOOL = 'tools/model_converters/strip_nrpn.py'
 # predictions of a stock RPN where mmdet_nrpn cannot be imported
 STOCK = """
 import json, sys
+assert 'mmdet_nrpn' not in sys.modules
 sys.modules['mmdet_nrpn'] = None
 import torch
 from mmdet.registry import MODELS
@@ -60,11 +59,9 @@ def train_two_steps(tmp_path_factory):
     return train
 
 
-def predictions_where_the_package_is_not(published, repo, shapes):
-    stock = subprocess.run(
-        [sys.executable, '-c', STOCK, str(published)],
-        cwd=repo, env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'}, capture_output=True, text=True,
-    )  # fmt: skip
+def predictions_where_the_package_is_not(run_tool, published, shapes, tmp_path):
+    (tmp_path / 'stock.py').write_text(STOCK)
+    stock = run_tool(tmp_path / 'stock.py', published, SHAPES_ROOT=f'{shapes}/')
     assert stock.returncode == 0, stock.stderr
     return json.loads(stock.stdout.splitlines()[-1])
 
@@ -101,7 +98,9 @@ def test_a_stock_model_loads_it_strictly_and_predicts_the_same(
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     assert published.name == f'iter_2-{digest[:8]}.pth'
     assert published.stat().st_size < 0.6 * trained.stat().st_size
-    bboxes, scores, logits = map(torch.tensor, predictions_where_the_package_is_not(published, repo, shapes))
+    bboxes, scores, logits = map(
+        torch.tensor, predictions_where_the_package_is_not(run_tool, published, shapes, tmp_path)
+    )
     expected, expected_logits = predictions_of_the_training_model(repo, method, trained, fold)
     # scores alone: boxes of nearly equal scores may change places
     torch.testing.assert_close(logits, expected_logits, rtol=1e-5, atol=1e-5)
