@@ -4,11 +4,14 @@ Its arguments are those of tools/train.py. What a detector loses with an RPN and
 """
 
 import functools
+import os
 import runpy
 import sys
 from pathlib import Path
 from typing import Callable
 
+# as in train.py
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 
 

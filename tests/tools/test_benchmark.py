@@ -49,6 +49,9 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, co
     for config in (stock, ours):
         with open(config, 'a') as file:
             file.write(f"default_hooks['checkpoint']['out_dir'] = '{tmp_path}/checkpoints/{config.stem}'\n")
+    with open(ours, 'a') as file:  # that live on where the training ends and the measuring begins
+        file.write('train_dataloader.update(num_workers=1, persistent_workers=True)\n')
+        file.write('test_dataloader.update(num_workers=1, persistent_workers=True)\n')
     listed = run_tool(tool, stock, ours, *options, '--list', PATH='/nowhere', **env)
     assert listed.returncode == 0, listed.stderr
     first, _ = map(shlex.split, listed.stdout.splitlines())
@@ -58,7 +61,9 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, co
     result = json.loads((work / 'rpn' / 'seed0' / 'result.json').read_text())
     assert result['environment']['commit'] == 'unknown'
 
-    # one's loss becomes NaN: that must not take the others down
+    # one builds, and fails in its first step, and one's loss becomes NaN: that must not take the others down
+    broken = tmp_path / 'broken.py'
+    broken.write_text(f"_base_ = ['{stock}']\nmodel = dict(train_cfg=dict(rpn=dict(allowed_border='typo')))\n")
     diverging = tmp_path / 'diverging.py'
     diverging.write_text(f"""
 _base_ = ['{stock}']
@@ -66,13 +71,14 @@ param_scheduler = None
 optim_wrapper = dict(optimizer=dict(lr=1e30))
 default_hooks = dict(checkpoint=dict(out_dir=None))
 """)
-    done = run_tool(tool, stock, diverging, ours, *options, '--jobs', 2, **env)
+    done = run_tool(tool, stock, broken, diverging, ours, *options, '--jobs', 2, **env)
     assert done.returncode == 1 and done.stdout.count('finished before') == 1
-    assert 'diverging: seeds [0] missing' in done.stdout
+    assert 'broken: seeds [0] missing' in done.stdout and 'diverging: seeds [0] missing' in done.stdout
+    assert 'diverging, seed 0 failed: the loss became infinite or NaN; lower optim_wrapper.optimizer.lr' in done.stderr
     # the error and its log are named, and the log has what went to the error stream
-    (failed,) = [line for line in done.stderr.splitlines() if line.startswith('diverging, seed 0 failed: ')]
-    assert 'the loss became infinite or NaN; lower optim_wrapper.optimizer.lr' in failed
-    assert str(work / 'diverging' / 'seed0.log') in failed
+    (failed,) = [line for line in done.stderr.splitlines() if line.startswith('broken, seed 0 failed: ')]
+    assert 'TypeError' in failed and str(work / 'broken' / 'seed0.log') in failed
+    assert 'Traceback (most recent call last)' in (work / 'broken' / 'seed0.log').read_text()
     assert {'table.md', 'table.txt', 'results.json', 'recall.png'} <= {path.name for path in work.iterdir()}
     assert 'nrpn-overlap, difference' in done.stdout
     start = time.monotonic()

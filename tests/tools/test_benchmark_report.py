@@ -10,7 +10,8 @@ from benchmark.report import paired_difference, report, summarise
 from benchmark.runs import Run, results_in
 from benchmark.train_and_measure import DIVERGED, scalars, train
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.registry import RUNNERS
+from mmengine.visualization import Visualizer
 from scipy import stats
 
 KEYS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
@@ -201,12 +202,13 @@ def test_the_hash_is_of_all_that_is_trained():
 @pytest.mark.parametrize('log, says', [('loss become infinite or NaN!', DIVERGED), ('something else', '')])
 def test_a_training_that_ends_with_nan_says_what_to_change(tmp_path, monkeypatch, log, says):
     (tmp_path / 'now.log').write_text(log)
+    (tmp_path / 'before.log').write_text('loss become infinite or NaN!')  # of another process
 
     def fail():
         raise AssertionError(says)
 
-    runner = SimpleNamespace(train=fail, log_dir=tmp_path, timestamp='now')
-    monkeypatch.setattr(Runner, 'from_cfg', lambda cfg: runner)
+    runner = SimpleNamespace(train=fail, log_dir=tmp_path, timestamp='now', visualizer=Visualizer())
+    monkeypatch.setattr(RUNNERS, 'build', lambda cfg: runner)
     with pytest.raises(SystemExit if says else AssertionError) as ended:
         train(Config(dict(work_dir=str(tmp_path))))
     assert str(ended.value) == says

@@ -59,7 +59,10 @@ def main() -> None:
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
     with locked(folder) as lock, logged(config.with_suffix('.log')):
         # a process of its own holds the lock for as long as it lives, also when this one was killed
-        sys.exit(subprocess.run(command, env=env, pass_fds=[lock]).returncode)
+        status = subprocess.run(command, env=env, pass_fds=[lock]).returncode
+        if status < 0:
+            print(f'ended by signal {-status}', file=sys.stderr, flush=True)
+    sys.exit(abs(status))
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmdet_tools import format_each_config_once, read_each_metafile_once
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.registry import RUNNERS
 from resuming import pass_over_broken_checkpoints
 
 # the benchmark reports a log's last line
@@ -44,13 +44,13 @@ def train(cfg: Config) -> dict:
     folder = Path(cfg.work_dir)
     if (folder / 'last_checkpoint').exists():
         cfg.resume, cfg.load_from = True, None
-    pass_over_broken_checkpoints()
-    runner = Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
     try:
         runner.train()
     except AssertionError:
         # CheckInvalidLossHook's, which logs why and raises an error without words
         if 'loss become infinite or NaN' in Path(runner.log_dir, f'{runner.timestamp}.log').read_text():
+            runner.visualizer.close()  # one that says something at its end says it before
             sys.exit(DIVERGED)
         raise
     # a loss that was not looked at leaves weights that are NaN
@@ -81,7 +81,7 @@ def measure(cfg: Config, checkpoint: Optional[str]) -> dict:
     cfg.resume, cfg.load_from = False, checkpoint or (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
     if cfg.get('visualizer'):  # the training's is closed
         cfg.visualizer.name = 'measuring'
-    Runner.from_cfg(cfg).test()
+    RUNNERS.build(cfg).test()
     return json.loads((folder / 'proposals.json').read_text(encoding='utf-8'))['metrics']
 
 
@@ -108,6 +108,7 @@ def main() -> None:
     folder = file.with_suffix('')
     format_each_config_once()
     read_each_metafile_once()
+    pass_over_broken_checkpoints()
     setup_cache_size_limit_of_dynamo()
     cfg = Config.fromfile(file)
     cfg.work_dir, cfg.launcher = str(folder), 'none'

@@ -85,11 +85,6 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
                     f'HardNegativeRPNHead: {name} must be a dict or None, got {name}={value!r}; write None for none'
                 )
         super().__init__(in_channels, nrpn_head, **kwargs)
-        if not self.use_sigmoid_cls:
-            raise ValueError(
-                'HardNegativeRPNHead: loss_cls needs one logit per anchor, and AnchorHead reads that from the config; '
-                f"write loss_cls=dict(type='{type(self.loss_cls).__name__}', use_sigmoid=True)"
-            )
         self.hardness = hardness
         self.loss_rank = None if loss_rank is None else MODELS.build({'type': HardNegativeRankLoss, **loss_rank})
         if hardness == 'rpn':

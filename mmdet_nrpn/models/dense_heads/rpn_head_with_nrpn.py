@@ -26,12 +26,18 @@ class RPNHeadWithNRPN(RPNHead):
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
-        ValueError: For a setting of the first edition that is gone, or one that the nRPN does not have.
+        ValueError: For softmax objectness, a setting of the first edition that is gone, or one that the nRPN does not
+            have.
     """
 
     def __init__(self, in_channels: int, nrpn_head: OptConfigType, **kwargs) -> None:
         refuse_removed_settings(kwargs, nrpn_head, kwargs.get('train_cfg'))
         super().__init__(in_channels, **kwargs)
+        if not self.use_sigmoid_cls:
+            raise ValueError(
+                'HardNegativeRPNHead: loss_cls needs one logit per anchor, and AnchorHead reads that from the config; '
+                f"write loss_cls=dict(type='{type(self.loss_cls).__name__}', use_sigmoid=True)"
+            )
         # also built where it is not used, so that a misspelt setting does not pass in silence
         nrpn = None if nrpn_head is None else self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
         self.nrpn_head: Any = nrpn if self.train_cfg else None
