@@ -10,6 +10,7 @@ import sys
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from benchmark.report import paired_difference
 
 
 @pytest.fixture
@@ -134,12 +135,36 @@ def test_a_pages_table_is_made_from_its_values(repo, page, kept):
     assert table(values) in text, f'write this into {page}:\n{table(values)}'
 
 
-@pytest.mark.parametrize('page, kept, num', [('partly_labelled.md', 'partly', 4), ('shapes.md', 'hard_shapes', 3)])
-def test_a_pages_rows_are_those_of_the_benchmarks_table(repo, page, kept, num):
+@pytest.mark.parametrize(
+    'page, start, kept, num, metrics',
+    [
+        ('partly_labelled.md', '## Ignored regions', 'partly', 4, 4),
+        ('shapes.md', '## Many lookalikes', 'hard_shapes', 3, 4),
+        ('../README.md', '', 'lab/held_out', 4, 5),
+        ('loss_weights.md', '## In the laboratory', 'lab/sgd', 3, 5),
+        ('loss_weights.md', '## With AdamW', 'lab/weights', 5, 5),
+    ],
+)
+def test_a_pages_rows_are_those_of_the_benchmarks_table(repo, page, start, kept, num, metrics):
     text = (repo / 'docs' / page).read_text()
-    rows = re.findall(r'^\| (?:stock|`n?rpn).*±.*\|$', text, re.M)
+    section = text[text.index(start) :].partition('\n## ')[0] if start else text
+    rows = re.findall(r'^\| (?:stock|`n?rpn).*±.*\|$', section, re.M)
     table = (repo / 'docs' / 'results' / kept / 'table.md').read_text()
     shown = [re.findall(r'[\d.]+ ± [\d.]+', row) for row in rows]
-    assert len(shown) == num and all(len(cells) == 4 for cells in shown)
+    assert len(shown) == num and all(len(cells) == metrics for cells in shown)
     for cells in shown:
         assert re.search(' .*'.join(map(re.escape, cells)), table), cells
+
+
+@pytest.mark.parametrize('start, kept', [('## Held out', 'held_out'), ('## Tuned', 'frontier')])
+def test_the_frontiers_differences_are_those_of_its_runs(repo, start, kept):
+    text = (repo / 'docs' / 'frontier.md').read_text()
+    rows = re.findall(r'\(`(.+?)` - `(.+?)`.*?\) \| (.*) \|$', text[text.index(start) :].split('\n## ')[0], re.M)
+    runs = pd.read_csv(repo / 'docs' / 'results' / 'lab' / kept / 'runs.csv', comment='#', index_col=['name', 'seed'])
+    runs = 100 * runs[['AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100']]
+    assert len(rows) >= 4
+    for name, other, cells in rows:
+        pairs = [(runs.loc[name, metric], runs.loc[other, metric]) for metric in runs]
+        pairs = [(a[a.index.isin(b.index)], b[b.index.isin(a.index)]) for a, b in pairs]
+        differences = [paired_difference(a.sort_index().to_list(), b.sort_index().to_list()) for a, b in pairs]
+        assert cells == ' | '.join(f'{mean:+.1f} ± {half:.1f}' for mean, half in differences), (name, other)
