@@ -3,6 +3,7 @@
 Its arguments are those of tools/train.py. What a detector loses with an RPN and keeps here, it loses in the features.
 """
 
+import argparse
 import functools
 import os
 import runpy
@@ -26,6 +27,9 @@ def detached(loss_and_predict: Callable) -> Callable:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('arguments', nargs=argparse.REMAINDER, help='those of tools/train.py')
+    parser.parse_args()
     from mmdet.models.dense_heads import RPNHead
 
     from mmdet_nrpn.models import HardNegativeRPNHead

@@ -41,6 +41,7 @@ ELSEWHERE = {
     'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
     'python .dev_scripts/regions_on_objects.py': 'tests/tools/test_ignore_false_positives.py',
     'python .dev_scripts/swap_proposals.py': 'tests/tools/test_inside_faster_rcnn.py',
+    'python .dev_scripts/train_detached.py': 'tests/tools/test_inside_faster_rcnn.py',
     'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
     'python .dev_scripts/keep_results.py': 'tests/docs/test_site.py',
     'python .dev_scripts/keep_last_values.py': 'tests/docs/test_site.py',
