@@ -149,3 +149,12 @@ def test_a_detectors_template_is_the_stock_one_with_the_base_that_docs_name(path
     assert stock.model.roi_head == ours.model.roi_head and stock.model.roi_head.bbox_head.num_classes == 2
     for key in ('train_dataloader', 'val_dataloader', 'optim_wrapper', 'load_from'):
         assert stock[key] == ours[key]
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if 'rank' in path.stem], ids=lambda path: path.stem)
+def test_losses_are_louder_where_adamw_trains_a_second_stage_too(path):
+    cfg = load(path)
+    is_louder = 'roi_head' in detector_of(cfg) and cfg.optim_wrapper.optimizer.type == 'AdamW'
+    head = detector_of(cfg).get('rpn_head') or detector_of(cfg).bbox_head
+    weights = [loss.loss_weight for loss in (head.loss_cls, head.loss_bbox, head.loss_rank)]
+    assert weights == ([1.0, 1.0, 0.1] if is_louder else [0.1, 0.1, 0.01])
