@@ -4,10 +4,11 @@ python .dev_scripts/make_metafile.py
 """
 
 import csv
+import functools
 import statistics
 import sys
 from pathlib import Path
-from typing import Iterable
+from typing import Dict
 
 import yaml
 from mmengine.config import Config
@@ -56,9 +57,15 @@ def read_runs(table: Path) -> list:
     return [{**environment, **run} for run in csv.DictReader(line for line in lines if not line.startswith('#'))]
 
 
-def models(table: Path, train: str, test: str, configs: Iterable[Path]) -> list:
-    """A row per config: those that were run as they are today, which their hash tells."""
-    today = {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in configs}
+def models(table: Path, train: str, test: str, today: Dict[str, str]) -> list:
+    """A row per config: those that were run as they are today, which their hash tells.
+
+    Args:
+        table (Path): Folder of the results.
+        train (str): Data that were trained on.
+        test (str): Data that were measured on.
+        today (dict[str, str]): Configs' names by their hashes.
+    """
     of_today = {}
     for run in read_runs(table):
         if run['config_hash'] in today:
@@ -87,12 +94,15 @@ def models(table: Path, train: str, test: str, configs: Iterable[Path]) -> list:
 
 
 def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
+    @functools.cache  # several tables are of the same configs
+    def today(pattern: str) -> dict:
+        files = sorted(configs.glob(pattern))
+        return {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in files}
+
     rows = [
         row
         for name, data in RESULTS.items()
-        for row in models(
-            ROOT / 'docs' / 'results' / name, **{**data, 'configs': sorted(configs.glob(data['configs']))}
-        )
+        for row in models(ROOT / 'docs' / 'results' / name, data['train'], data['test'], today(data['configs']))
     ]
     rows = [*{row['Name']: row for row in reversed(rows)}.values()][::-1]  # the first table's of a config in several
     head = '# Written by .dev_scripts/make_metafile.py from docs/results; percent, means over seeds.\n'
