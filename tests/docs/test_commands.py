@@ -2,13 +2,16 @@
 steps; or by the test that is named here.
 """
 
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tool_runner
 import torch
 from mmdet.models import ResNet
 
@@ -100,7 +103,11 @@ def test_the_others_are_run_elsewhere(repo):
 
 @pytest.fixture
 def walk(repo, tmp_path, mmdet_package):
-    """Run a script in the copy, as somebody with an environment in .venv would."""
+    """Run lines in the copy, as somebody with an environment in .venv would.
+
+    ``make`` starts fresh interpreters, and the benchmark does. Tools that a line names are forked from one that has
+    torch.
+    """
     copy = tmp_path / 'copy'
     listed = subprocess.check_output(['git', 'ls-files', '-co', '--exclude-standard'], cwd=repo, text=True)
     for name in listed.splitlines():
@@ -120,15 +127,25 @@ def walk(repo, tmp_path, mmdet_package):
     (copy / '.venv' / '.ready').unlink(missing_ok=True)
     (copy / '.venv' / '.ready').touch()
 
+    env = {**os.environ, 'PYTHONPATH': str(copy), 'TORCH_HOME': str(tmp_path / 'torch')}
+    env.pop('SHAPES_ROOT', None)
+
+    def in_bash(script):
+        return subprocess.run(['bash', '-exc', script], cwd=copy, env=env, capture_output=True, text=True, timeout=400)
+
+    def forked(line):
+        return tool_runner.run(shlex.split(line, comments=True)[1:], cwd=copy, env=env, timeout=400)
+
     def run(lines):
-        script = '\n'.join(['set -ex', *lines])
+        script = '\n'.join(lines)
         for old, new in {**CHANGED, 'onedl-mmdetection': mmdet_package}.items():
             script = script.replace(old, new)
-        env = {**os.environ, 'PYTHONPATH': str(copy), 'TORCH_HOME': str(tmp_path / 'torch')}
-        env.pop('SHAPES_ROOT', None)
-        done = subprocess.run(['bash', '-c', script], cwd=copy, env=env, capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
+        said = ''
+        for is_tool, group in itertools.groupby(script.splitlines(), key=lambda line: line.startswith('python ')):
+            for done in map(forked, group) if is_tool else [in_bash('\n'.join(group))]:
+                assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+                said += done.stdout
+        return said
 
     run.copy = copy
     return run

@@ -65,7 +65,7 @@ def make_data(folder):
     (folder / 'boxes.json').write_text(json.dumps(coco))
 
 
-def test_trains_tests_and_infers(wheel, make_environment, tmp_path):
+def test_trains_measures_and_infers(wheel, make_environment, tmp_path):
     environment = make_environment(wheel)
     project = tmp_path / 'project'
     make_data(project / 'data')
@@ -75,15 +75,11 @@ def test_trains_tests_and_infers(wheel, make_environment, tmp_path):
     )
     assert where.stdout.startswith(str(environment.site)), where.stderr
 
-    tools = 'import runpy, sys, mmdet, pathlib; sys.argv = sys.argv[1:]; ' + (
-        'runpy.run_path(str(pathlib.Path(mmdet.__file__).parent / ".mim" / "tools" / sys.argv[0]), run_name="__main__")'
-    )
-    train = environment.run('-c', tools, 'train.py', 'project.py', '--work-dir', 'work', cwd=project)
+    tool = 'import runpy, mmdet; runpy.run_path(mmdet.__path__[0] + "/.mim/tools/train.py", run_name="__main__")'
+    train = environment.run('-c', tool, 'project.py', '--work-dir', 'work', cwd=project)
     assert train.returncode == 0, train.stderr[-3000:]
     assert 'loss_nrpn_cls' in train.stdout and 'nrpn_false_positives' in train.stdout
-    test = environment.run('-c', tools, 'test.py', 'project.py', 'work/epoch_2.pth', '--work-dir', 'work', cwd=project)
-    assert test.returncode == 0, test.stderr[-3000:]
-    assert 'coco/segm_mAP' in test.stdout
+    assert 'coco/segm_mAP' in train.stdout
 
     infer = environment.run('-c', INFER, cwd=project)
     assert infer.returncode == 0, infer.stderr[-3000:]
