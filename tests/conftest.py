@@ -1,6 +1,8 @@
 import copy
 import gc
 import os
+import shutil
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -22,17 +24,21 @@ from small_head import HEAD
 import mmdet_nrpn  # noqa: F401 (registers)
 
 REPO = Path(__file__).parents[1]
+MEMORY = Path('/dev/shm')
 LONGEST = ('test_benchmark.py', 'test_commands.py', 'test_mim.py')
+# temporary files in memory where there is enough: MMEngine writes some for each config that it reads, 0.1 s on a disk
+if 'TMPDIR' not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 * 2**30:
+    os.environ['TMPDIR'] = tempfile.tempdir = str(MEMORY)
 register_all_modules(init_default_scope=True)
 read_each_metafile_once()  # 1 s for each mmdet:: in a config, and the suite loads hundreds
 settings.register_profile('repeatable', derandomize=True, deadline=None)
 settings.load_profile('repeatable')
-gc.freeze()  # as in helpers/preloaded.py
 
 
 def pytest_collection_modifyitems(items):
     """Slow tests first, a minute's before those, so that no worker ends with one while the others have nothing left."""
     items.sort(key=lambda item: ('slow' not in item.keywords, item.path.name not in LONGEST))
+    gc.freeze()  # as in helpers/preloaded.py
 
 
 @pytest.fixture
@@ -99,24 +105,29 @@ def features():
     return make
 
 
-@pytest.fixture
-def run_tool(repo):
+@pytest.fixture(scope='session')
+def run_tool():
     """Run a tool from the repository's root; returns the finished process with its output."""
 
     def run(*args, **env):
         env = {**os.environ, **{key: str(value) for key, value in env.items()}}
-        return tool_runner.run(args, cwd=repo, env=env, timeout=300)
+        return tool_runner.run(args, cwd=REPO, env=env, timeout=300)
 
     return run
 
 
-@pytest.fixture
-def shapes(run_tool, tmp_path):
-    """A small drawn data set."""
-    root = tmp_path / 'shapes'
+@pytest.fixture(scope='session')
+def drawn_shapes(run_tool, tmp_path_factory):
+    root = tmp_path_factory.mktemp('drawn') / 'shapes'
     done = run_tool('tools/dataset_converters/make_shapes.py', root, '--train', 12, '--val', 4, '--size', 128)
     assert done.returncode == 0, done.stderr
     return root
+
+
+@pytest.fixture
+def shapes(drawn_shapes, tmp_path):
+    """A small drawn data set, of the test's own."""
+    return Path(shutil.copytree(drawn_shapes, tmp_path / 'shapes'))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,6 +73,7 @@ def make_environment(tmp_path):
                     'PATH': f'{folder / "bin"}:/usr/bin:/bin',
                     'HOME': str(tmp_path),
                     'OMP_NUM_THREADS': '1',
+                    'TMPDIR': tempfile.gettempdir(),
                     **TRUSTED,
                     **env,
                 },
