@@ -1,4 +1,4 @@
-# Real images on a CPU: EfficientNet-Lite0 at 320 pixels, trained whole, 500 steps of 8.
+# Real images on a CPU: EfficientNet-Lite0 at 320 pixels, trained whole, 1500 steps of 8.
 _base_ = [
     './_base_/models/rpn_efficientnet-lite0_fpn.py',
     './_base_/datasets/voc07.py',
@@ -10,3 +10,8 @@ train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (320, 320)
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
 val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+
+max_iters = 1500
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(T_max=max_iters - 20, end=max_iters)
