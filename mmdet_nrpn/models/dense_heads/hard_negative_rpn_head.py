@@ -3,7 +3,8 @@ from typing import List, Optional, Tuple, Union
 
 import torch
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
-from mmdet.models.utils import images_to_levels, multi_apply, unmap, unpack_gt_instances
+from mmdet.models.task_modules.samplers import CombinedSampler
+from mmdet.models.utils import images_to_levels, multi_apply, unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps, cat_boxes, get_box_tensor
@@ -95,6 +96,11 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
 
     def _check_use_of_hardness(self) -> None:
         samples_hard = isinstance(self.sampler, NRPNSampler)
+        if isinstance(self.sampler, CombinedSampler) and isinstance(self.sampler.neg_sampler, NRPNSampler):
+            raise ValueError(
+                'HardNegativeRPNHead: an NRPNSampler gets no hardness as train_cfg.rpn.sampler.neg_sampler; '
+                "write sampler=dict(type='NRPNSampler') in the place of the combined one"
+            )
         if samples_hard and self.hardness == 'nrpn' and self.nrpn_head is None:
             raise ValueError(
                 "HardNegativeRPNHead: NRPNSampler has no nRPN to ask for hardness='nrpn' with nrpn_head=None; "
@@ -282,12 +288,13 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
         inside_flags = anchor_inside_flags(
             flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
         )
-        if not inside_flags.any():
+        inside_inds = inside_flags.nonzero().squeeze(1)  # waits for a GPU, where a mask as an index would each time
+        if len(inside_inds) == 0:
             raise ValueError(
                 'There is no valid anchor inside the image boundary. Please check the image size and anchor sizes, or '
                 'set ``allowed_border`` to -1 to skip the condition.'
             )
-        anchors = flat_anchors[inside_flags]
+        anchors = flat_anchors[inside_inds]
         pred_instances = InstanceData(priors=anchors)
         assign_result = self.assigner.assign(pred_instances, gt_instances, gt_instances_ignore)
 
@@ -300,9 +307,8 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
         roles = torch.where(may_be_hard, NEGATIVE, torch.where(assign_result.gt_inds > 0, POSITIVE, NEITHER))
         hardness = img_meta.get('hardness')
         if hardness is not None and isinstance(self.sampler, NRPNSampler):
-            hardness = hardness[inside_flags].masked_fill(~may_be_hard, -torch.inf)
+            hardness = hardness[inside_inds].masked_fill(~may_be_hard, -torch.inf)
             result = self.sampler.sample(assign_result, pred_instances, gt_instances, hardness=hardness)
-            inside_inds = inside_flags.nonzero().squeeze(1)
             result.hard_anchors = inside_inds[result.hard_neg_inds]
             result.random_anchors = inside_inds[result.random_neg_inds]
         else:
@@ -330,13 +336,18 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
             )
         label_weights[neg_inds] = 1.0
         if unmap_outputs:
-            labels = unmap(labels, len(flat_anchors), inside_flags, fill=self.num_classes)
-            roles = unmap(roles, len(flat_anchors), inside_flags, fill=NEITHER)
+            labels = _of_all_anchors(labels, flat_anchors, inside_inds, fill=self.num_classes)
+            roles = _of_all_anchors(roles, flat_anchors, inside_inds, fill=NEITHER)
             label_weights, bbox_targets, bbox_weights, overlaps = (
-                unmap(values, len(flat_anchors), inside_flags)
+                _of_all_anchors(values, flat_anchors, inside_inds)
                 for values in (label_weights, bbox_targets, bbox_weights, overlaps)
             )
         return labels, label_weights, bbox_targets, bbox_weights, pos_inds, neg_inds, result, overlaps, roles
+
+
+def _of_all_anchors(values: Tensor, flat_anchors: Tensor, inds: Tensor, fill: int = 0) -> Tensor:
+    """MMDetection's ``unmap`` by indices."""
+    return values.new_full((len(flat_anchors), *values.shape[1:]), fill).index_copy_(0, inds, values)
 
 
 def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:

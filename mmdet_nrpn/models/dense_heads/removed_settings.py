@@ -17,7 +17,7 @@ NRPN_HEAD = {
     'loss_weight=...) there',
 }
 TRAIN_CFG_NRPN = {
-    'false_positives': 'move iou_thr and max_num to rpn_head.nrpn_head, and remove score_thr',
+    'false_positives': 'move iou_thr and max_num to rpn_head.nrpn_head if that is an NRPNHead, and remove score_thr',
     'true_fraction': 'remove it',
     'sampler': f'remove it: NRPNHead learns from every candidate; with {PAPER}, set it in nrpn_head.train_cfg.sampler',
     'assigner': f"remove it, and write rpn_head.{PAPER}, with train_cfg=... there if not the RPN's",

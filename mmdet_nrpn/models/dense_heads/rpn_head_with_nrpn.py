@@ -26,8 +26,8 @@ class RPNHeadWithNRPN(RPNHead):
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
-        ValueError: For softmax objectness, a setting of the first edition that is gone, or one that the nRPN does not
-            have.
+        ValueError: For softmax objectness or other anchors of the nRPN, a setting of the first edition that is gone,
+            or one that the nRPN does not have.
     """
 
     def __init__(self, in_channels: int, nrpn_head: OptConfigType, **kwargs) -> None:
@@ -48,6 +48,8 @@ class RPNHeadWithNRPN(RPNHead):
         if nrpn_class is not None and issubclass(nrpn_class, RPNHead):
             # weights to start from belong to the head that they are named for
             inherited = {key: value for key, value in rpn_head.items() if key != 'init_cfg'}
+            if cfg.get('train_cfg'):
+                cfg['train_cfg'] = {**self.train_cfg, **cfg['train_cfg']} if self.train_cfg else None
             if isinstance(self.loss_cls, OverlapLoss):  # the nRPN has no overlaps to hand over
                 weight = self.loss_cls.loss_weight
                 inherited['loss_cls'] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=weight)
@@ -57,7 +59,26 @@ class RPNHeadWithNRPN(RPNHead):
             inherited = dict(feat_channels=self.feat_channels, num_base_priors=self.num_base_priors)
         # The seed's other random numbers (backbone, second stage) stay those of the stock model.
         with torch.random.fork_rng(devices=[]):
-            return MODELS.build({**inherited, **cfg})
+            nrpn = MODELS.build({**inherited, **cfg})
+        if isinstance(nrpn, RPNHead):
+            self._check_second_rpn(nrpn)
+        return nrpn
+
+    def _check_second_rpn(self, nrpn: RPNHead) -> None:
+        """Its objectness of an anchor is taken for the hardness of this head's anchor at the same place in the row."""
+        if not nrpn.use_sigmoid_cls:
+            raise ValueError(
+                'rpn_head.nrpn_head.loss_cls needs one logit per anchor, and AnchorHead reads that from the config; '
+                f"write loss_cls=dict(type='{type(nrpn.loss_cls).__name__}', use_sigmoid=True) there"
+            )
+        own, others = self.prior_generator, nrpn.prior_generator
+        bases = [getattr(generator, 'base_anchors', []) for generator in (own, others)]
+        same = list(own.strides) == list(others.strides) and len(bases[0]) == len(bases[1])
+        if not (same and all(torch.equal(*levels) for levels in zip(*bases))):
+            raise ValueError(
+                'rpn_head.nrpn_head.anchor_generator gives other anchors than rpn_head.anchor_generator, and the nRPN '
+                "says how hard the RPN's are; remove it"
+            )
 
     def init_weights(self) -> None:
         """Initialise the RPN as the stock head does, and the nRPN without touching the seed's random numbers.

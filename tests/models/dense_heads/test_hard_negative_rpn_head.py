@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdet_nrpn import HardNegativeRankLoss, NRPNHead, NRPNSampler
 
@@ -348,6 +349,40 @@ def test_false_positives_of_an_image_alone_and_padded(build_head, make_sample, w
     assert losses['nrpn_false_positives'] == 64
 
 
+class Waits(TorchDispatchMode):
+    """Counts what a GPU would be waited for: sizes and values that the next line of Python needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.num = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function)
+        by_mask = name.startswith(('aten.index.Tensor', 'aten.index_put')) and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        self.num += by_mask or name.startswith(('aten.nonzero', 'aten._local_scalar_dense', 'aten.masked_select'))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    'ours, stock',
+    [
+        (dict(FOCAL, loss_rank=RANK), FOCAL),
+        (dict(FOCAL, loss_rank=RANK, nrpn_head=None), FOCAL),
+        (dict(sampler=dict(type='NRPNSampler', warmup=0)), dict(sampler=dict(type='RandomSampler'))),
+    ],
+)
+def test_a_step_waits_for_a_gpu_less_often_than_the_stock_heads(build_head, features, make_sample, ours, stock):
+    samples = [make_sample(OBJECTS), make_sample(OBJECTS[:1])]
+    nums = []
+    for head in (build_head(**ours), build_head('RPNHead', **stock)):
+        with Waits() as waits:
+            head.loss(features(), samples)
+        nums.append(waits.num)
+    assert nums[0] < nums[1]
+
+
 def test_training_leaves_its_inputs_alone(build_head, features, make_sample):
     head, x, samples = build_head(), features(), [make_sample(OBJECTS), make_sample([])]
     before = copy.deepcopy((x, samples))
@@ -443,6 +478,14 @@ def test_own_objectness_as_the_prior(build_head, features, make_sample, monkeypa
 # --- settings
 
 
+COMBINED = dict(type='CombinedSampler', pos_sampler=dict(type='RandomSampler'), neg_sampler=dict(type='NRPNSampler'))
+OTHER_ANCHORS = [
+    dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8]),
+    dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8]),
+    dict(type='AnchorGenerator', scales=[4], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16]),
+]
+
+
 @pytest.mark.parametrize(
     'kwargs, words',
     [
@@ -457,6 +500,18 @@ def test_own_objectness_as_the_prior(build_head, features, make_sample, monkeypa
         (dict(nrpn_head=None), "nrpn_head=dict\\(type='NRPNHead'\\)"),
         (dict(sampler=dict(type='NRPNSampler', hard_fraction=2)), 'hard_fraction=2'),
         (dict(sampler=dict(type='NRPNSampler', add_gt_as_proposals=True)), 'add_gt_as_proposals=False'),
+        (
+            dict(sampler=COMBINED, loss_rank=RANK),
+            "gets no hardness as train_cfg.rpn.sampler.neg_sampler; write sampler=dict\\(type='NRPNSampler'\\)",
+        ),
+        (
+            dict(nrpn_head=dict(type='PaperNRPNHead', loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False))),
+            "rpn_head.nrpn_head.loss_cls .* write loss_cls=dict\\(type='CrossEntropyLoss', use_sigmoid=True\\) there",
+        ),
+        *(
+            (dict(nrpn_head=dict(type='PaperNRPNHead', anchor_generator=generator)), 'gives other anchors .* remove it')
+            for generator in OTHER_ANCHORS
+        ),
     ],
 )
 def test_bad_settings_fail_when_the_model_is_built(build_head, kwargs, words):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 
 from mmdet_nrpn.models.utils import mine_candidates
@@ -58,6 +59,24 @@ def test_its_own_settings_take_the_place_of_the_rpns(build_head, head_cfg):
     head = build_head(nrpn_head=own)
     assert (head.nrpn_head.feat_channels, head.feat_channels) == (4, 8)
     assert type(head.nrpn_head.sampler).__name__ == 'PseudoSampler'
+
+
+@pytest.mark.parametrize(
+    'own',
+    [
+        dict(sampler=dict(type='RandomSampler', num=8, pos_fraction=0.5, add_gt_as_proposals=False)),
+        dict(allowed_border=0),
+        dict(pos_weight=2.0),
+        dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.6, neg_iou_thr=0.2)),
+    ],
+)
+def test_what_its_train_cfg_leaves_out_is_the_rpns(build_head, head_cfg, features, make_sample, own):
+    nrpn_head = dict(type='PaperNRPNHead', train_cfg=own)
+    head = build_head(nrpn_head=nrpn_head)
+    assert head.nrpn_head.train_cfg == {**head.train_cfg, **own}
+    losses = head.loss(features(), [make_sample([[8.0, 8, 24, 24]]), make_sample([])])
+    assert all(torch.isfinite(torch.stack(losses[name])).all() for name in ('loss_nrpn_cls', 'loss_nrpn_bbox'))
+    assert MODELS.build({**head_cfg(nrpn_head=nrpn_head), 'train_cfg': None}).nrpn_head is None
 
 
 def test_at_most_64_objects(build_head, make_sample):

@@ -1,6 +1,6 @@
 # Focal loss on all anchors, as in RetinaNet. For `model = _base_.method`: no two bases may set the model itself.
-# Losses are divided by the positives, stock's by all sampled anchors. With these weights their first gradients are 2 to 4
-# times stock's; with weights of 1, SGD at stock's rate ends in NaN.
+# Losses are divided by the positives, stock's by all sampled anchors. With these weights their first gradients are 2 to
+# 4 times stock's; with weights of 1, SGD at stock's rate ends in NaN.
 method = dict(
     rpn_head=dict(
         loss_cls=dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=0.1),
