@@ -196,3 +196,5 @@ def test_arguments_are_checked():
     for interval in (0, 1.5, '200', True):
         with pytest.raises(ValueError, match=f'interval must be an integer >= 1, got interval={interval!r}'):
             HardNegativeVisualizationHook(interval=interval)
+    whole = HardNegativeVisualizationHook(interval=2.0, num_pictures=2.0, num_boxes=3.0)
+    assert [1, 2, 3, 4][: whole.num_pictures] == [1, 2] and [1, 2, 3, 4][: whole.num_boxes] == [1, 2, 3]

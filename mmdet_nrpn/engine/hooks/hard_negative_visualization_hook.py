@@ -59,7 +59,7 @@ class HardNegativeVisualizationHook(Hook):
     def __init__(self, interval: int = 200, num_pictures: int = 2, num_boxes: int = 8) -> None:
         for name, value in dict(interval=interval, num_pictures=num_pictures, num_boxes=num_boxes).items():
             check_number('HardNegativeVisualizationHook', name, value, 1, integer=True)
-        self.interval, self.num_pictures, self.num_boxes = interval, num_pictures, num_boxes
+        self.interval, self.num_pictures, self.num_boxes = int(interval), int(num_pictures), int(num_boxes)
         self.outputs: Dict[str, Any] = {}
         self.handles: list = []
         self.last_hard: Dict[str, Tensor] = {}

@@ -68,7 +68,8 @@ class HardNegativeRankLoss(nn.Module):
             logits (Tensor): Objectness, (N, A): N images, A anchors per image.
             positive (Tensor): Anchors to rank above, (N, A) bool.
             negative (Tensor): Anchors to choose the hardest from, (N, A) bool. An anchor in neither mask plays no part.
-            prior (Tensor, optional): (N, A), used detached; larger counts more. NaN counts as -inf does, least.
+            prior (Tensor, optional): (N, A), used detached; larger counts more. NaN counts least.
+                Where all that are chosen count least, they count alike.
             avg_factor (float, optional): Divisor. Defaults to None: the number of positives, at least 1.
 
         Returns:
@@ -99,7 +100,7 @@ class HardNegativeRankLoss(nn.Module):
 
     def _log_factor(self, prior: Tensor, chosen: Tensor) -> Tensor:
         """c_j of the formula, for the chosen negatives (N, K) of each image."""
-        weighted = (self.prior_weight * prior.nan_to_num(nan=-torch.inf)).clamp(-MOST, MOST)
+        weighted = (self.prior_weight * prior).nan_to_num(nan=-MOST).clamp(-MOST, MOST)
         log_mean = weighted.masked_fill(~chosen, -torch.inf).logsumexp(dim=1, keepdim=True)
         log_mean = log_mean - chosen.sum(dim=1, keepdim=True).clamp(min=1).to(log_mean.dtype).log()
         return weighted - log_mean.masked_fill(~chosen.any(dim=1, keepdim=True), 0)

@@ -145,6 +145,15 @@ def test_a_prior_that_is_not_finite_leaves_the_loss_finite(prior, weights, prior
     torch.testing.assert_close(logits.grad[0], torch.tensor([-0.75, *(0.75 * w for w in weights)]), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize('prior_weight', [1.0, -1.0])
+def test_a_prior_that_is_nan_counts_least_also_with_a_negative_weight(prior_weight):
+    logits = torch.zeros(1, 4, requires_grad=True)
+    positive = torch.tensor([[True, False, False, False]])
+    prior = torch.tensor([[0.0, math.nan, 1.0, -1.0]])
+    HardNegativeRankLoss(1.0, prior_weight=prior_weight)(logits, positive, ~positive, prior).backward()
+    assert logits.grad[0, 1] < 1e-4 < logits.grad[0, 2:].min()
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     logits, positive, negative, prior = random_case(7, 2, 50)
