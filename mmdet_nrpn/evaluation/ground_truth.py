@@ -1,8 +1,10 @@
 import inspect
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
-from mmcv.transforms import RandomFlip
+from mmcv.transforms import CenterCrop, RandomFlip
+from mmdet.datasets import transforms
+from mmdet.datasets.transforms.geometric import GeomTransform
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.runner import BaseLoop
 from torch.utils.data import Dataset
@@ -11,6 +13,21 @@ IN_META_KEYS = "put '{}' into the meta_keys of PackDetInputs in the test pipelin
 NOT_LOADED = (
     "no ground truth in the samples; put dict(type='LoadAnnotations', with_bbox=True) into the test pipeline, "
     'after Resize'
+)
+# Resize and Pad leave what is in an image in its place. These do not, and a sample does not tell.
+MOVING = (
+    CenterCrop,
+    GeomTransform,
+    transforms.CachedMixUp,
+    transforms.CachedMosaic,
+    transforms.Expand,
+    transforms.MinIoURandomCrop,
+    transforms.MixUp,
+    transforms.Mosaic,
+    transforms.RandomAffine,
+    transforms.RandomCenterCropPad,
+    transforms.RandomCrop,
+    transforms.RandomShift,
 )
 
 
@@ -35,7 +52,9 @@ class GroundTruth:
     def __init__(self, dataset: Optional[Dataset] = None) -> None:
         self.dataset: Any = dataset
         self.is_annotated = _is_annotated(dataset)
-        self.may_flip = _may_flip(dataset)
+        names = [type(transform).__name__ for transform in _transforms(dataset) if isinstance(transform, MOVING)]
+        self.moving = ', '.join(names)
+        self.may_flip = any(isinstance(transform, RandomFlip) for transform in _transforms(dataset))
         self.indices: Dict[tuple, Dict[tuple, Optional[int]]] = {}
 
     def __call__(self, sample: dict, merged_views: bool = False) -> Tuple[np.ndarray, np.ndarray]:
@@ -58,6 +77,11 @@ class GroundTruth:
             raise ValueError(
                 f'{name}: the test pipeline flips it, and its proposals are not flipped back; take RandomFlip out, or '
                 'test with --tta'
+            )
+        if self.moving or _is_cropped(sample):
+            raise ValueError(
+                f'{name}: the test pipeline crops or moves it ({self.moving or "img_shape is less than resized"}), so '
+                'it is not known where proposals are in the original image; take that transform out'
             )
         info = self._data_info(sample) or sample
         packed = _packed_bboxes(sample)
@@ -126,12 +150,32 @@ def _is_annotated(dataset: Any) -> bool:
     return hasattr(dataset, 'get_data_info') and len(dataset) > 0 and 'instances' in dataset.get_data_info(0)
 
 
-def _may_flip(dataset: Optional[Dataset]) -> bool:
-    """Whether there is a flip in the pipeline of a data set, or of one that it wraps."""
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-    wrapped = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', [])]
-    flips = any(isinstance(transform, RandomFlip) for transform in transforms)
-    return flips or any(_may_flip(inner) for inner in wrapped if inner is not None)
+def _transforms(dataset: Any) -> Iterator:
+    """Of the pipeline of a data set and of those that it wraps, also within others such as ``RandomChoice``.
+
+    Those of test-time augmentation are left out: their proposals are merged.
+    """
+    yield from _within(getattr(dataset, 'pipeline', None))
+    for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', [])):
+        if inner is not None:
+            yield from _transforms(inner)
+
+
+def _within(transform: Any) -> Iterator:
+    if isinstance(transform, (list, tuple)):
+        for inner in transform:
+            yield inner
+            yield from _within(inner)
+    elif hasattr(transform, 'transforms'):
+        yield from _within(transform.transforms)
+
+
+def _is_cropped(sample: dict) -> bool:
+    """Whether an image is smaller than resizing made it. Pad makes it larger."""
+    if 'ori_shape' not in sample or 'img_shape' not in sample:
+        return False
+    scale = np.broadcast_to(sample.get('scale_factor', 1), 2)[::-1]
+    return bool((sample['img_shape'][:2] < sample['ori_shape'][:2] * scale - 1).any())
 
 
 def _annotated_bboxes(instances: list) -> Tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ positive, whatever the test pipeline does to the image and its annotations.
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import DATASETS, MODELS
+from mmcv.transforms import BaseTransform
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
 from mmdet.structures.bbox import bbox_flip
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
@@ -24,6 +25,18 @@ MULTI_SCALE = dict(
     type='TestTimeAug',
     transforms=[[RESIZE, dict(RESIZE, scale=(150, 100))], [ANNOTATIONS], [FLIP, dict(FLIP, prob=0.0)], [PACK]],
 )
+
+
+CROP = dict(type='CenterCrop', crop_size=(100, 60))
+ROTATE = dict(type='Rotate', prob=1.0, min_mag=30.0, max_mag=30.0)
+
+
+@TRANSFORMS.register_module()
+class CropOfAProject(BaseTransform):
+    def transform(self, results):
+        results['img'] = results['img'][20:80, 30:130]
+        results['img_shape'] = results['img'].shape[:2]
+        return results
 
 
 @MODELS.register_module()
@@ -124,6 +137,13 @@ def test_test_time_augmentation_does_not_matter(dataset_cfg, tmp_path, pipeline)
         [LOAD, ANNOTATIONS, RESIZE, FLIP, STOCK_PACK],
         [LOAD, RESIZE, FLIP, ANNOTATIONS, STOCK_PACK],
         [LOAD, ANNOTATIONS, dict(type='RandomShift', prob=1.0, max_shift_px=30), PACK],
+        [LOAD, RESIZE, CROP, ANNOTATIONS, PACK],
+        [LOAD, RESIZE, CROP, PACK],
+        [LOAD, RESIZE, ROTATE, PACK],
+        [LOAD, dict(type='RandomApply', transforms=[CROP], prob=1.0), dict(type='Pad', size=(256, 256)), PACK],
+        [LOAD, RESIZE, dict(type='RandomChoice', transforms=[[ROTATE], [FLIP]]), PACK],
+        [LOAD, RESIZE, dict(type='CropOfAProject'), PACK],
+        [LOAD, dict(type='RandomChoice', transforms=[[FLIP]]), STOCK_PACK],
     ],
 )
 def test_proposals_of_another_place_are_refused(dataset_cfg, tmp_path, pipeline):
