@@ -1,13 +1,19 @@
 import re
+import runpy
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from mmdet.registry import DATASETS
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.structures import InstanceData
+from small_head import HEAD
 
 TOOL = 'tools/analysis_tools/count_positives.py'
 CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
+NAMES = ('objects', 'positives', 'positives of IoU 0.5', 'negatives', 'neither')
 
 
 def iou(a, b):
@@ -57,7 +63,7 @@ def counts(run_tool, repo, shapes, tmp_path):
 
 def by_a_loop(samples, size, inside_of=None, ignored_from=2.0):
     """The same over anchors and objects; anchors that leave ``inside_of`` pixels do not count."""
-    totals = dict.fromkeys(['objects', 'positives', 'negatives', 'neither'], 0)
+    totals = dict.fromkeys(NAMES, 0)
     for sample in samples:
         gts, ignored = (
             instances.bboxes.tensor.numpy().astype(float)
@@ -71,19 +77,22 @@ def by_a_loop(samples, size, inside_of=None, ignored_from=2.0):
         taken &= len(gts) > 0  # without an object, the assigner takes every anchor for a negative
         ious[taken] = -1
         best = ious.max(1, initial=-1)
-        positive = best >= 0.7
-        for column in ious.T:
+        positive, theirs = best >= 0.7, ious.argmax(1) if len(gts) else None
+        for number, column in enumerate(ious.T):
             if column.max() >= 0.3:
-                positive |= column > column.max() - 1e-6
+                nearest = column > column.max() - 1e-6
+                positive |= nearest
+                theirs[nearest] = number  # also where the anchor overlaps another object more
         totals['objects'] += len(gts)
         totals['positives'] += positive.sum()
+        totals['positives of IoU 0.5'] += (ious[positive, theirs[positive]] >= 0.5).sum() if len(gts) else 0
         totals['negatives'] += (~positive & ~taken & (best < 0.3)).sum()
         totals['neither'] += (~positive & (taken | (best >= 0.3))).sum()
     return {name: pytest.approx(total / len(samples), abs=0.051) for name, total in totals.items()}
 
 
 def as_numbers(counted):
-    return {name: float(counted[name]) for name in ('objects', 'positives', 'negatives', 'neither')}
+    return {name: float(counted[name]) for name in NAMES}
 
 
 @pytest.mark.slow
@@ -108,6 +117,29 @@ def test_counts_what_is_trained_on(counts, shapes):
     counted, samples = counts(f'{padded}\n{rpn}')
     assert as_numbers(counted) == by_a_loop(samples, 160, inside_of=128, ignored_from=0.53)
     assert any(len(sample.ignored_instances) for sample in samples)
+
+
+def test_an_anchor_is_compared_with_the_object_that_it_has(repo):
+    """A low-quality match gives it to the object whose best anchor it is, though it overlaps another one more."""
+    of_image = runpy.run_path(str(repo / TOOL))['_of_image']
+    generator = dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[8])  # all of 32 px
+    head = MODELS.build(dict(HEAD, type='RPNHead', anchor_generator=generator))
+    sample = DetDataSample(metainfo=dict(img_shape=(64, 64), pad_shape=(64, 64)))
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[16.0, 16, 48, 42], [24, 24, 44, 44]]))
+    counts = of_image(head, sample)
+    ((anchors,),), _ = head.get_anchors([(8, 8)], [sample.metainfo], device='cpu')
+    anchors = InstanceData(priors=anchors)
+    objects = InstanceData(bboxes=sample.gt_instances.bboxes, labels=torch.zeros(2, dtype=torch.long))
+    assigned = head.assigner.assign(anchors, objects)
+    has = assigned.gt_inds > 0
+    own = [iou(anchors.priors[i].numpy(), objects.bboxes[assigned.gt_inds[i] - 1].numpy()) for i in has.nonzero()[:, 0]]
+    assert counts['positives'] == len(own) and counts['positives of IoU 0.5'] == sum(value >= 0.5 for value in own)
+    assert counts['positives of IoU 0.5'] < (assigned.max_overlaps[has] >= 0.5).sum()
+
+
+@pytest.mark.parametrize('num, asked, expected', [(9, 5, [0, 1, 3, 5, 7]), (3, 5, [0, 1, 2]), (12, 3, [0, 4, 8])])
+def test_images_are_spread_over_the_data_set(repo, num, asked, expected):
+    assert runpy.run_path(str(repo / TOOL))['spread'](num, asked) == expected
 
 
 def test_no_images_are_refused(run_tool, repo):

@@ -8,13 +8,13 @@ An RPN with few positives gains from whatever gives it more. Compare methods on 
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 import torch
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import cat_boxes
+from mmdet.structures.bbox import bbox_overlaps, cat_boxes, get_box_tensor
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -39,9 +39,8 @@ def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
     model = MODELS.build(cfg.model)
     head = rpn_of(model)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    step = max(1, len(dataset) // num_images)
     totals: Dict[str, float] = {}
-    indices = range(0, len(dataset), step)[:num_images]
+    indices = spread(len(dataset), num_images)
     for index in track(indices, 'Assigning'):
         (sample,) = model.data_preprocessor(pseudo_collate([dataset[index]]), True)['data_samples']
         for name, value in _of_image(head, sample).items():
@@ -51,6 +50,12 @@ def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
         **{name: value / len(indices) for name, value in totals.items()},
         'objects without': 100 * without / max(totals['objects'], 1),
     }
+
+
+def spread(num: int, num_chosen: int) -> List[int]:
+    """So many of ``num`` indices, evenly over all; all, if there are fewer."""
+    num_chosen = min(num, num_chosen)
+    return [num * i // num_chosen for i in range(num_chosen)]
 
 
 def _of_image(head: torch.nn.Module, sample: DetDataSample) -> Dict[str, float]:
@@ -64,10 +69,13 @@ def _of_image(head: torch.nn.Module, sample: DetDataSample) -> Dict[str, float]:
     gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long))
     assigned = head.assigner.assign(InstanceData(priors=anchors), gt, sample.get('ignored_instances'))
     positive = assigned.gt_inds > 0
+    # not max_overlaps: a low-quality match may give an anchor to another object
+    theirs = boxes[assigned.gt_inds[positive] - 1]
+    ious = bbox_overlaps(get_box_tensor(anchors[positive]), get_box_tensor(theirs), is_aligned=True)
     return {
         'objects': len(boxes),
         'positives': int(positive.sum()),
-        'positives of IoU 0.5': int((assigned.max_overlaps[positive] >= 0.5).sum()),
+        'positives of IoU 0.5': int((ious >= 0.5).sum()),
         'negatives': int((assigned.gt_inds == 0).sum()),
         'neither': int((assigned.gt_inds < 0).sum()),
         'objects without': len(boxes) - len(assigned.gt_inds[positive].unique()),
