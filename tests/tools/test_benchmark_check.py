@@ -187,7 +187,7 @@ def test_validation_has_no_objects(make_own, form, spoil):
         ('coco', in_json(set_all('annotations', bbox=[0.0, 0.0, 1.0, 1.0])), 'fractions of the image'),
         ('voc', each_xml(lambda root: set_boxes(root, (0.1, 0.2, 1.0, 1.0))), 'fractions of the image'),
         ('coco', in_json(set_all('annotations', bbox=[10, 10, 0, 0])), 'width and a height'),
-        ('coco', in_json(set_all('annotations', image_id=999)), 'image is not listed'),
+        ('coco', in_json(set_all('annotations', image_id=999)), 'no image_id of an annotation'),
         ('voc', each_xml(lambda root: set_boxes(root, (0.1, 0.2, 0.4, 0.6))), 'fractions of the image'),
         ('voc', each_xml(lambda root: set_boxes(root, (9, 9, 9, 9))), 'width and a height'),
     ],
@@ -233,8 +233,25 @@ def test_one_broken_xml(make_own, shapes, spoil, words):
 
 
 @pytest.mark.parametrize(
+    'encoding, words',
+    [('latin-1', 'is not in UTF-8; save it in UTF-8'), ('utf-8-sig', 'a byte order mark; save it in')],
+)
+def test_a_list_in_another_encoding(make_own, shapes, encoding, words):
+    def spoil(root):
+        path = root / 'ImageSets' / 'Main' / 'train.txt'
+        path.write_text(f'{path.read_text()}bär\n', encoding=encoding)
+
+    line = told(make_own('voc', spoil=spoil))
+    assert re.search(f'train_dataloader.dataset: {shapes}/ImageSets/Main/train.txt .*{words}', line), line
+
+
+@pytest.mark.parametrize(
     'spoil, words',
     [
+        (
+            in_json(lambda content: [item.update(image_id=str(item['image_id'])) for item in content['annotations']]),
+            r"no image_id of an annotation \('\d+', say\) is the id of an image \(\d+, say\); make them equal",
+        ),
         (in_json(drop('annotations', 'area')), "has no 'area' in annotations.*width . height"),
         (in_json(drop('images', 'width')), "has no 'width' in images"),
         (in_json(lambda content: content.pop('categories')), "has no 'categories'"),

@@ -14,6 +14,15 @@ COCO_KEYS = dict(
 )
 
 
+def list_fault(path: Path) -> Optional[str]:
+    """What keeps MMDetection from finding the images of a list, with the remedy; None if nothing in the file does."""
+    try:
+        text = path.read_text(encoding='utf-8')
+    except UnicodeDecodeError:
+        return 'is not in UTF-8; save it in UTF-8'
+    return 'begins with a byte order mark; save it in UTF-8 without one' if text.startswith('\ufeff') else None
+
+
 def xml_fault(path: Path) -> Optional[str]:
     """What keeps MMDetection from reading a file in VOC's format, None if nothing does."""
     if not path.is_file():
@@ -88,6 +97,16 @@ def coco_fault(path: Path) -> Optional[str]:
     if len(set(ids)) < len(ids):
         return 'has annotations with the same id; give each an id of its own'
     return None
+
+
+def image_ids_fault(path: Path) -> Optional[str]:
+    """Whether no annotation in a readable file in COCO's format is of an image in it, with the remedy."""
+    content = json.loads(path.read_text(encoding='utf-8'))
+    ids = [item['id'] for item in content['images']]
+    others = [item['image_id'] for item in content['annotations']]
+    if not ids or not others or set(ids) & set(others):
+        return None
+    return f'no image_id of an annotation ({others[0]!r}, say) is the id of an image ({ids[0]!r}, say); make them equal'
 
 
 def of_coco(path: Path) -> Tuple[Set[str], List[Tuple[str, Box]]]:

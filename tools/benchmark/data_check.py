@@ -119,6 +119,9 @@ def _reads_as(dataset: BaseDataset, kind: type) -> bool:
 
 def _broken_annotations(dataset: BaseDataset) -> Optional[str]:
     if _reads_as(dataset, XMLDataset) and Path(dataset.ann_file).is_file():
+        fault = annotations.list_fault(Path(dataset.ann_file))
+        if fault:
+            return f'{dataset.ann_file} {fault}'
         for path in _xml_files(dataset):
             fault = annotations.xml_fault(path)
             if fault:
@@ -171,6 +174,9 @@ def _explain_missing(dataset: BaseDataset, classes: Tuple[str, ...], any_found: 
             )
         if any_found:
             return None
+        fault = annotations.image_ids_fault(Path(where))
+        if fault:
+            return f'{where} has no object to use: {fault}'
     else:
         return None
     if not found:
