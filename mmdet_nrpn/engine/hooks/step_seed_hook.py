@@ -17,7 +17,7 @@ class StepSeedHook(Hook):
     What the model draws repeats always. Whether random steps of the data pipeline do is up to MMEngine: OneDL's moves
     on to the next data without loading what was passed over, so they repeat if they run in the training process
     (``num_workers=0``); OpenMMLab's loads it all again, so they repeat if they run in workers (``num_workers`` of at
-    least 1).
+    least 1). That holds for training by iterations; for epochs and accumulated gradients see docs/promises.md.
     """
 
     def before_train_epoch(self, runner: Runner) -> None:
