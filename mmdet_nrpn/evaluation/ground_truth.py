@@ -22,8 +22,6 @@ MOVING = (
     transforms.CachedMosaic,
     transforms.Expand,
     transforms.MinIoURandomCrop,
-    transforms.MixUp,
-    transforms.Mosaic,
     transforms.RandomAffine,
     transforms.RandomCenterCropPad,
     transforms.RandomCrop,
@@ -52,9 +50,9 @@ class GroundTruth:
     def __init__(self, dataset: Optional[Dataset] = None) -> None:
         self.dataset: Any = dataset
         self.is_annotated = _is_annotated(dataset)
-        names = [type(transform).__name__ for transform in _transforms(dataset) if isinstance(transform, MOVING)]
-        self.moving = ', '.join(names)
-        self.may_flip = any(isinstance(transform, RandomFlip) for transform in _transforms(dataset))
+        pipeline = list(_transforms(dataset))
+        self.moving = ', '.join(type(transform).__name__ for transform in pipeline if _moves(transform))
+        self.may_flip = any(isinstance(transform, RandomFlip) for transform in pipeline)
         self.indices: Dict[tuple, Dict[tuple, Optional[int]]] = {}
 
     def __call__(self, sample: dict, merged_views: bool = False) -> Tuple[np.ndarray, np.ndarray]:
@@ -78,10 +76,11 @@ class GroundTruth:
                 f'{name}: the test pipeline flips it, and its proposals are not flipped back; take RandomFlip out, or '
                 'test with --tta'
             )
-        if self.moving or _is_cropped(sample):
+        moving = self.moving or _crop(sample)
+        if moving:
             raise ValueError(
-                f'{name}: the test pipeline crops or moves it ({self.moving or "img_shape is less than resized"}), so '
-                'it is not known where proposals are in the original image; take that transform out'
+                f'{name}: the test pipeline crops or moves it ({moving}), so it is not known where proposals are in '
+                'the original image; take that transform out'
             )
         info = self._data_info(sample) or sample
         packed = _packed_bboxes(sample)
@@ -151,10 +150,7 @@ def _is_annotated(dataset: Any) -> bool:
 
 
 def _transforms(dataset: Any) -> Iterator:
-    """Of the pipeline of a data set and of those that it wraps, also within others such as ``RandomChoice``.
-
-    Those of test-time augmentation are left out: their proposals are merged.
-    """
+    """Of the pipeline of a data set and of those that it wraps, also within others such as ``RandomChoice``."""
     yield from _within(getattr(dataset, 'pipeline', None))
     for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', [])):
         if inner is not None:
@@ -166,16 +162,25 @@ def _within(transform: Any) -> Iterator:
         for inner in transform:
             yield inner
             yield from _within(inner)
-    elif hasattr(transform, 'transforms'):
-        yield from _within(transform.transforms)
+    for key in ('transforms', 'subroutines'):  # those of test-time augmentation
+        if hasattr(transform, key):
+            yield from _within(getattr(transform, key))
 
 
-def _is_cropped(sample: dict) -> bool:
-    """Whether an image is smaller than resizing made it. Pad makes it larger."""
-    if 'ori_shape' not in sample or 'img_shape' not in sample:
-        return False
-    scale = np.broadcast_to(sample.get('scale_factor', 1), 2)[::-1]
-    return bool((sample['img_shape'][:2] < sample['ori_shape'][:2] * scale - 1).any())
+def _moves(transform: Any) -> bool:
+    # RandomCenterCropPad in test mode pads, and tells the head by how much
+    return isinstance(transform, MOVING) and not getattr(transform, 'test_mode', False)
+
+
+def _crop(sample: dict) -> str:
+    """In words, where an image is smaller than resizing made it. Pad makes it larger."""
+    if not {'ori_shape', 'img_shape', 'scale_factor'} <= set(sample):
+        return ''
+    ori_shape, img_shape, scale_factor = sample['ori_shape'][:2], sample['img_shape'][:2], sample['scale_factor']
+    resized = np.array(ori_shape) * np.broadcast_to(scale_factor, 2)[::-1]
+    if (img_shape >= resized - 1).all():
+        return ''
+    return f'img_shape={img_shape} is smaller than ori_shape={ori_shape} times scale_factor={scale_factor}'
 
 
 def _annotated_bboxes(instances: list) -> Tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,10 @@ MULTI_SCALE = dict(
 )
 
 
+CENTERNETS_PAD = dict(
+    type='RandomCenterCropPad', ratios=None, border=None, mean=[0, 0, 0], std=[1, 1, 1], to_rgb=True, test_mode=True,
+    test_pad_mode=('logical_or', 31),
+)  # fmt: skip
 CROP = dict(type='CenterCrop', crop_size=(100, 60))
 ROTATE = dict(type='Rotate', prob=1.0, min_mag=30.0, max_mag=30.0)
 
@@ -108,6 +112,8 @@ def is_exact(metrics):
         [LOAD, RESIZE, PACK],
         [LOAD, ANNOTATIONS, dict(type='FilterAnnotations', min_gt_bbox_wh=(20, 20), keep_empty=False), RESIZE, PACK],
         [LOAD, ANNOTATIONS, PACK],
+        [LOAD, dict(RESIZE, scale=(90, 60)), dict(type='PackDetInputs', meta_keys=('img_path', 'img_shape'))],
+        [dict(LOAD, to_float32=True), CENTERNETS_PAD, ANNOTATIONS, STOCK_PACK],
     ],
 )
 def test_resizing_does_not_matter(dataset_cfg, tmp_path, pipeline):
@@ -126,6 +132,12 @@ def test_resizing_does_not_matter(dataset_cfg, tmp_path, pipeline):
 )
 def test_test_time_augmentation_does_not_matter(dataset_cfg, tmp_path, pipeline):
     assert is_exact(run_test_loop(dict(dataset_cfg, pipeline=pipeline), tmp_path, tta=True))
+
+
+def test_a_view_that_is_not_moved_back_is_refused(dataset_cfg, tmp_path):
+    views = dict(TTA, transforms=[[ROTATE, dict(ROTATE, prob=0.0)], [FLIP, dict(FLIP, prob=0.0)], [PACK]])
+    with pytest.raises(ValueError, match='crops or moves it .*Rotate'):
+        run_test_loop(dict(dataset_cfg, pipeline=[LOAD, RESIZE, views]), tmp_path, tta=True)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +179,10 @@ def test_wrapped_datasets_and_two_folders_with_images_of_the_same_name(dataset_c
     both = dict(type='ConcatDataset', datasets=[cfg, dict(cfg, data_root=f'{other}/')])
     assert is_exact(run_test_loop(both, tmp_path / 'concat'))
     assert is_exact(run_test_loop(dict(type='RepeatDataset', times=2, dataset=cfg), tmp_path / 'repeat'))
+    rotated = dict(cfg, pipeline=[LOAD, RESIZE, ROTATE, STOCK_PACK])
+    for wrapped in (dict(both, datasets=[cfg, rotated]), dict(type='RepeatDataset', times=2, dataset=rotated)):
+        with pytest.raises(ValueError, match=r'crops or moves it \(Rotate\)'):
+            run_test_loop(wrapped, tmp_path / f'rotated_{wrapped["type"]}')
     without_path = dict(STOCK_PACK, meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor'))
     for one in both['datasets']:
         one['pipeline'] = [LOAD, ANNOTATIONS, RESIZE, without_path]
