@@ -26,9 +26,10 @@ class PaperNRPNHead(RPNHead):
     train the backbone to see background as objects.
 
     :class:`~mmdet_nrpn.models.HardNegativeRPNHead` builds it with its own arguments, except ``init_cfg``; what
-    ``nrpn_head`` sets takes their place, and what ``nrpn_head.train_cfg`` sets that of the RPN's ``train_cfg``. Its
-    arguments are ``RPNHead``'s. An :class:`~mmdet_nrpn.models.NRPNSampler` samples at random here, and in the place of
-    an :class:`~mmdet_nrpn.models.OverlapLoss` there is cross entropy.
+    ``nrpn_head`` sets takes their place, and each key of ``nrpn_head.train_cfg`` that of the RPN's ``train_cfg``
+    (``sampler=None`` trains on all anchors). Its arguments are ``RPNHead``'s, and its anchors the RPN's. An
+    :class:`~mmdet_nrpn.models.NRPNSampler` samples at random here, and in the place of an
+    :class:`~mmdet_nrpn.models.OverlapLoss` there is cross entropy.
     """
 
     max_num = 1000

@@ -1,4 +1,4 @@
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -12,6 +12,8 @@ from ..losses import OverlapLoss
 from ..utils import in_float32
 from .nrpn_head import NRPNHead
 from .removed_settings import refuse_removed_settings, refuse_settings_of_an_rpn
+
+RPN_TRAIN_CFG = {'assigner', 'sampler', 'allowed_border', 'pos_weight', 'debug'}
 
 
 class RPNHeadWithNRPN(RPNHead):
@@ -48,8 +50,8 @@ class RPNHeadWithNRPN(RPNHead):
         if nrpn_class is not None and issubclass(nrpn_class, RPNHead):
             # weights to start from belong to the head that they are named for
             inherited = {key: value for key, value in rpn_head.items() if key != 'init_cfg'}
-            if cfg.get('train_cfg'):
-                cfg['train_cfg'] = {**self.train_cfg, **cfg['train_cfg']} if self.train_cfg else None
+            if cfg.get('train_cfg') is not None:
+                cfg['train_cfg'] = self._train_cfg_of(cfg['train_cfg'])
             if isinstance(self.loss_cls, OverlapLoss):  # the nRPN has no overlaps to hand over
                 weight = self.loss_cls.loss_weight
                 inherited['loss_cls'] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=weight)
@@ -63,6 +65,17 @@ class RPNHeadWithNRPN(RPNHead):
         if isinstance(nrpn, RPNHead):
             self._check_second_rpn(nrpn)
         return nrpn
+
+    def _train_cfg_of(self, own: dict) -> Optional[dict]:
+        if not self.train_cfg:
+            return None
+        unknown = sorted(set(own) - set(self.train_cfg) - RPN_TRAIN_CFG)
+        if unknown:
+            raise ValueError(
+                f'rpn_head.nrpn_head.train_cfg.{unknown[0]}={own[unknown[0]]!r} is no setting of an RPN; write one of '
+                f'{sorted(RPN_TRAIN_CFG)}'
+            )
+        return {**self.train_cfg, **own}
 
     def _check_second_rpn(self, nrpn: RPNHead) -> None:
         """Its objectness of an anchor is taken for the hardness of this head's anchor at the same place in the row."""

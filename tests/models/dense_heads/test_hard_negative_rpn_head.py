@@ -358,10 +358,11 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = str(function)
-        by_mask = name.startswith(('aten.index.Tensor', 'aten.index_put')) and any(
-            index is not None and index.dtype == torch.bool for index in args[1]
-        )
-        self.num += by_mask or name.startswith(('aten.nonzero', 'aten._local_scalar_dense', 'aten.masked_select'))
+        self.num += name.startswith(('aten.nonzero', 'aten._local_scalar_dense', 'aten.masked_select'))
+        if name.startswith(('aten.index.Tensor', 'aten.index_put')):
+            by_mask = any(index is not None and index.dtype == torch.bool for index in args[1])
+            is_filled = 'put' in name and args[2].numel() == 1  # with one number, which waits for nothing
+            self.num += by_mask and not is_filled
         return function(*args, **(kwargs or {}))
 
 
@@ -507,6 +508,10 @@ OTHER_ANCHORS = [
         (
             dict(nrpn_head=dict(type='PaperNRPNHead', loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False))),
             "rpn_head.nrpn_head.loss_cls .* write loss_cls=dict\\(type='CrossEntropyLoss', use_sigmoid=True\\) there",
+        ),
+        (
+            dict(nrpn_head=dict(type='PaperNRPNHead', train_cfg=dict(alowed_border=0))),
+            'rpn_head.nrpn_head.train_cfg.alowed_border=0 is no setting of an RPN; write one of .*allowed_border',
         ),
         *(
             (dict(nrpn_head=dict(type='PaperNRPNHead', anchor_generator=generator)), 'gives other anchors .* remove it')

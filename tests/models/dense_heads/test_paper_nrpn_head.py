@@ -65,6 +65,7 @@ def test_its_own_settings_take_the_place_of_the_rpns(build_head, head_cfg):
     'own',
     [
         dict(sampler=dict(type='RandomSampler', num=8, pos_fraction=0.5, add_gt_as_proposals=False)),
+        dict(),
         dict(allowed_border=0),
         dict(pos_weight=2.0),
         dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.6, neg_iou_thr=0.2)),
