@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from importlib import metadata
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 # one thread a test process: the suite's networks are too small for more
@@ -27,8 +28,10 @@ REPO = Path(__file__).parents[1]
 MEMORY = Path('/dev/shm')
 LONGEST = ('test_benchmark.py', 'test_commands.py', 'test_mim.py')
 # temporary files in memory where there is enough: MMEngine writes some for each config that it reads, 0.1 s on a disk
-if 'TMPDIR' not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 * 2**30:
-    os.environ['TMPDIR'] = tempfile.tempdir = str(MEMORY)
+if 'TMPDIR' not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 * 2**30:
+    os.environ['TMPDIR'] = tempfile.tempdir = OURS = tempfile.mkdtemp(prefix='mmdet_nrpn-', dir=MEMORY)
+else:
+    OURS = None  # also in a worker, which has the first process's
 register_all_modules(init_default_scope=True)
 read_each_metafile_once()  # 1 s for each mmdet:: in a config, and the suite loads hundreds
 settings.register_profile('repeatable', derandomize=True, deadline=None)
@@ -39,6 +42,11 @@ def pytest_collection_modifyitems(items):
     """Slow tests first, a minute's before those, so that no worker ends with one while the others have nothing left."""
     items.sort(key=lambda item: ('slow' not in item.keywords, item.path.name not in LONGEST))
     gc.freeze()  # as in helpers/preloaded.py
+
+
+def pytest_sessionfinish(exitstatus):
+    if OURS and exitstatus == 0:
+        Finalize(None, shutil.rmtree, [OURS, True], exitpriority=-200)  # multiprocessing removes a folder in it at -100
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """Run a Python tool as a process of its own that need not import torch and MMDetection: it is forked from a server that
-has them (preloaded.py). Tests of the documented commands start fresh interpreters instead.
+has them (preloaded.py).
 """
 
 import os
@@ -40,4 +40,5 @@ def _work(args: list, cwd: str, env: dict, outputs: list) -> None:
     os.environ.clear()
     os.environ.update(env)
     sys.argv, sys.path[0] = args, str(Path(args[0]).absolute().parent)
+    sys.path[1:1] = filter(None, env.get('PYTHONPATH', '').split(os.pathsep))
     runpy.run_path(args[0], run_name='__main__')
