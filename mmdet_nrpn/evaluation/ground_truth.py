@@ -180,7 +180,10 @@ def _crop(sample: dict) -> str:
     resized = np.array(ori_shape) * np.broadcast_to(scale_factor, 2)[::-1]
     if (img_shape >= resized - 1).all():
         return ''
-    return f'img_shape={img_shape} is smaller than ori_shape={ori_shape} times scale_factor={scale_factor}'
+    return (
+        f'img_shape={img_shape} is smaller than ori_shape={ori_shape} times scale_factor={scale_factor}, as after a '
+        'crop or a second Resize'
+    )
 
 
 def _annotated_bboxes(instances: list) -> Tuple[np.ndarray, np.ndarray]:
