@@ -99,9 +99,8 @@ def coco_fault(path: Path) -> Optional[str]:
     return None
 
 
-def image_ids_fault(path: Path) -> Optional[str]:
-    """Whether no annotation in a readable file in COCO's format is of an image in it, with the remedy."""
-    content = json.loads(path.read_text(encoding='utf-8'))
+def image_ids_fault(content: dict) -> Optional[str]:
+    """Whether no annotation of a sound file in COCO's format is of an image in it, with the remedy."""
     ids = [item['id'] for item in content['images']]
     others = [item['image_id'] for item in content['annotations']]
     if not ids or not others or set(ids) & set(others):
@@ -109,9 +108,8 @@ def image_ids_fault(path: Path) -> Optional[str]:
     return f'no image_id of an annotation ({others[0]!r}, say) is the id of an image ({ids[0]!r}, say); make them equal'
 
 
-def of_coco(path: Path) -> Tuple[Set[str], List[Tuple[str, Box]]]:
-    """Names of the categories, and name and box of every annotation in a file in COCO's format."""
-    content = json.loads(path.read_text(encoding='utf-8'))
+def of_coco(content: dict) -> Tuple[Set[str], List[Tuple[str, Box]]]:
+    """Names of the categories, and name and box of every annotation in a sound file in COCO's format."""
     names = {category['id']: category['name'] for category in content['categories']}
     found = []
     for item in content['annotations']:

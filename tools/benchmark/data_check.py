@@ -1,5 +1,6 @@
 """What is wrong with a data set, in one line that names the key, the file and the remedy."""
 
+import json
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -164,7 +165,8 @@ def _explain_missing(dataset: BaseDataset, classes: Tuple[str, ...], any_found: 
         known = {name for name, _ in found}
     elif _reads_as(dataset, CocoDataset):
         where = dataset.ann_file
-        known, found = annotations.of_coco(Path(where))
+        content = json.loads(Path(where).read_text(encoding='utf-8'))
+        known, found = annotations.of_coco(content)
         unknown = [name for name in classes if name not in known]
         if unknown:
             # MMDetection numbers the classes that are left, so that labels of the others are wrong, too
@@ -174,7 +176,7 @@ def _explain_missing(dataset: BaseDataset, classes: Tuple[str, ...], any_found: 
             )
         if any_found:
             return None
-        fault = annotations.image_ids_fault(Path(where))
+        fault = annotations.image_ids_fault(content)
         if fault:
             return f'{where} has no object to use: {fault}'
     else:
