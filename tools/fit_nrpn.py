@@ -1,0 +1,146 @@
+"""Fit an nRPN to a finished RPN, to fold it into the RPN's classifier (not in the paper).
+
+    python tools/fit_nrpn.py CONFIG CHECKPOINT --out work_dirs/fit/fitted.pth
+
+For any detector with an RPN of its own, such as a Faster R-CNN that was trained without this package. Only the nRPN
+learns, a 1x1 convolution; the detector's own weights stay as they are. Then tools/analysis_tools/sweep_fold.py measures
+factors to fold it by, and tools/model_converters/strip_nrpn.py --fold writes a checkpoint for the stock config. Both
+commands are printed at the end.
+"""
+
+import argparse
+import sys
+import warnings
+from itertools import islice
+from pathlib import Path
+from typing import Iterator
+
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.runner import Runner, set_random_seed
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from mmdet_nrpn import HardNegativeRPNHead
+from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+
+LEARNING_RATE = 1e-3
+
+
+def with_nrpn(cfg: Config) -> Config:
+    """The config with an ``NRPNHead`` beside its RPN.
+
+    Args:
+        cfg (Config): A detector's, with the data that it was trained on.
+
+    Returns:
+        Config: A copy.
+
+    Raises:
+        ValueError: If the RPN is of a class of its own, or there is none, or nothing to train with.
+    """
+    head = cfg.model.get('rpn_head')
+    if head is None:
+        raise ValueError(f'model.rpn_head is not there, so {cfg.model.type} has no RPN to fit an nRPN to')
+    head_class = MODELS.get(head.type) if isinstance(head.type, str) else head.type
+    if head_class not in (RPNHead, HardNegativeRPNHead):
+        raise ValueError(
+            f'model.rpn_head.type={head.type!r}: an nRPN is fitted to an RPNHead or a HardNegativeRPNHead only'
+        )
+    needed = {'model.train_cfg': cfg.model.get('train_cfg'), 'train_dataloader': cfg.get('train_dataloader')}
+    missing = [key for key, value in needed.items() if not value]
+    if missing:
+        raise ValueError(f'{missing[0]} is not there, and the fit needs it; give the config of the training')
+    cfg = cfg.copy()
+    cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
+    imports = list(cfg.get('custom_imports', {}).get('imports', []))
+    cfg.custom_imports = dict(imports=sorted({*imports, 'mmdet_nrpn'}), allow_failed_imports=False)
+    return cfg
+
+
+def batches(loader: DataLoader) -> Iterator[dict]:
+    while True:
+        yield from loader
+
+
+def fit(cfg: Config, checkpoint: Path, iters: int) -> dict:
+    """The detector's weights, and beside them those of an nRPN that learnt what its RPN gets wrong.
+
+    Args:
+        cfg (Config): Of :func:`with_nrpn`.
+        checkpoint (Path): The finished detector. An nRPN in it is not used.
+        iters (int): Batches of ``cfg.train_dataloader`` to learn from.
+
+    Returns:
+        dict: The model's ``state_dict``, on the CPU.
+
+    Raises:
+        ValueError: If the checkpoint does not fit, or the detector has no RPN of its own.
+    """
+    set_random_seed(0)
+    with warnings.catch_warnings():  # that the RPN does not learn from the nRPN is meant here
+        warnings.simplefilter('ignore')
+        model = MODELS.build(cfg.model)
+    load_weights(model, checkpoint)
+    head = rpn_of(model)
+    model.eval().requires_grad_(False)
+    head.nrpn_head.requires_grad_(True).init_weights()
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    optimizer = torch.optim.AdamW(head.nrpn_head.parameters(), lr=LEARNING_RATE, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iters)
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    for batch in track(islice(batches(loader), iters), 'Fitting', total=iters):
+        data = model.data_preprocessor(batch, True)
+        for sample in data['data_samples']:  # to an RPN there is one class, as detectors say before its loss
+            sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+        loss = head.loss(model.extract_feat(data['inputs']), data['data_samples'])['loss_nrpn_cls'][0]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return {key: value.cpu() for key, value in model.state_dict().items()}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path)
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('--out', type=Path, required=True, help='checkpoint to write; its config is written beside it')
+    parser.add_argument('--iters', type=int, default=200, help='batches to learn from (default: %(default)s)')
+    args = parser.parse_args()
+    for path in (args.config, args.checkpoint):
+        if not path.is_file():
+            parser.error(f'{path} is not there')
+    if not can_become_file(args.out) or args.out.suffix != '.pth':
+        parser.error(f'--out {args.out}: name a file in a folder, ending in .pth')
+    args.out_config = args.out.with_suffix('.py')
+    for path in (args.out, args.out_config):
+        if path.exists():
+            parser.error(f'--out {args.out}: {path} is there already; name another file')
+    if args.iters < 1:
+        parser.error(f'--iters {args.iters}: must be 1 or more')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    register_all_modules()
+    try:
+        cfg = with_nrpn(Config.fromfile(args.config))
+        weights = fit(cfg, args.checkpoint, args.iters)
+    except ValueError as error:
+        sys.exit(str(error))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=weights, meta={}), args.out)
+    cfg.dump(args.out_config)
+    print(f'The fitted checkpoint: {args.out}; its config: {args.out_config}. Choose a factor, and publish with it:')
+    figure = args.out.with_name(f'{args.out.stem}_fold.png')
+    print(f'  python tools/analysis_tools/sweep_fold.py {args.out_config} {args.out} --out {figure}')
+    print(f'  python tools/model_converters/strip_nrpn.py {args.out} {args.out.parent}/published --fold 0.25')
+
+
+if __name__ == '__main__':
+    main()
