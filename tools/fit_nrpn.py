@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from mmdet_nrpn import HardNegativeRPNHead
 from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 1e-2
 
 
 def with_nrpn(cfg: Config) -> Config:
