@@ -9,6 +9,7 @@ commands are printed at the end.
 """
 
 import argparse
+import copy
 import sys
 import warnings
 from itertools import islice
@@ -54,7 +55,7 @@ def with_nrpn(cfg: Config) -> Config:
     missing = [key for key, value in needed.items() if not value]
     if missing:
         raise ValueError(f'{missing[0]} is not there, and the fit needs it; give the config of the training')
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
     imports = list(cfg.get('custom_imports', {}).get('imports', []))
     cfg.custom_imports = dict(imports=sorted({*imports, 'mmdet_nrpn'}), allow_failed_imports=False)

@@ -59,7 +59,7 @@ ELSEWHERE = {
     'pip install --no-deps trackeval': 'requirements/dev.txt',
     'sbatch --array': 'tests/tools/test_benchmark.py',
 }
-WALKED = ('own_data.md', 'seeing.md', 'zoo.md')  # beside README.md
+WALKED = ('own_data.md', 'finished_rpn.md', 'seeing.md', 'zoo.md')  # beside README.md
 # file: what is cut in it
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
@@ -70,6 +70,7 @@ CUTS = {
         ('default=150', 'default=4'),
         ('default=256', 'default=96'),
     ],
+    'tools/fit_nrpn.py': [('default=200', 'default=2')],
     'Makefile': [('iter_500', 'iter_2')],
 }
 # in the commands, what follows from it, and fewer seeds
@@ -171,7 +172,7 @@ def imagenet_weights(tmp_path):
 
 
 def test_own_data_in_vocs_format_and_publishing(repo, walk, imagenet_weights):
-    lines = commands(repo / 'docs' / 'own_data.md') + commands(repo / 'docs' / 'zoo.md')
+    lines = [line for name in ('own_data', 'zoo', 'finished_rpn') for line in commands(repo / 'docs' / f'{name}.md')]
     said = walk([line for line in lines if '--dry-run' not in line])  # in COCO's format, below
     assert 'nrpn-rank, difference' in said
     page = walk.copy / 'work_dirs' / 'mine' / 'page.html'
@@ -179,6 +180,9 @@ def test_own_data_in_vocs_format_and_publishing(repo, walk, imagenet_weights):
     # stripped, and folded
     assert len([*(walk.copy / 'published').glob('iter_2-*.pth')]) == 2
     assert (walk.copy / 'work_dirs' / 'fold.png').exists() and (walk.copy / 'work_dirs' / 'fold.json').exists()
+    # fitted to the stock RPN, and folded
+    assert (walk.copy / 'work_dirs' / 'fit' / 'fold.png').exists()
+    assert len([*(walk.copy / 'work_dirs' / 'fit' / 'published').glob('fitted-*.pth')]) == 1
 
 
 def test_own_data_in_cocos_format(repo, walk, imagenet_weights):

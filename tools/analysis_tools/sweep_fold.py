@@ -50,7 +50,7 @@ def sweep(cfg: Config, checkpoint: Path, folds: List[float]) -> Dict[float, dict
     weights = load_weights(model, checkpoint)
     head = rpn_of(model)
     if not isinstance(getattr(head, 'nrpn_head', None), NRPNHead) or not any('.nrpn_cls.' in key for key in weights):
-        raise ValueError(f'{checkpoint} holds no NRPNHead to fold; train with a config that has one, such as nrpn-rank')
+        raise ValueError(f'{checkpoint} holds no NRPNHead to fold; tools/fit_nrpn.py fits one to a finished RPN')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model.to(device)
     loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)

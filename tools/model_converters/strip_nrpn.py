@@ -44,7 +44,9 @@ def strip(checkpoint: dict, name: str, fold: float = 0.0) -> dict:
     state = checkpoint['state_dict']
     kept = {key: value for key, value in state.items() if NRPN not in key}
     if len(kept) == len(state):
-        raise ValueError(f"{name} has no weights called '…{NRPN}…'; it holds no nRPN, or none any more")
+        raise ValueError(
+            f"{name} has no weights called '…{NRPN}…'; it holds no nRPN, or none any more; tools/fit_nrpn.py fits one"
+        )
     if fold:
         kept.update(folded(state, name, fold))
     meta = checkpoint.get('meta', {})

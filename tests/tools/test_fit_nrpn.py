@@ -1,0 +1,143 @@
+import json
+import runpy
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmdet_nrpn.utils import rpn_of
+
+TOOL = 'tools/fit_nrpn.py'
+STOCK = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
+DETECTOR = 'configs/nrpn/faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
+
+
+@pytest.fixture
+def tool(repo):
+    return runpy.run_path(str(repo / TOOL))
+
+
+def save_finished(config, path):
+    """A detector with random weights, those of its RPN as large as after a training."""
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model)
+    model.init_weights()
+    head = getattr(model, 'rpn_head', None) or model.bbox_head
+    torch.nn.init.normal_(head.rpn_conv.weight, std=0.1)
+    torch.nn.init.normal_(head.rpn_cls.weight, std=0.3)
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return model.state_dict()
+
+
+def with_data(cfg, root):
+    """Of the drawn data set, all of its images, read by this process."""
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset.update(data_root=f'{root}/', indices=None)
+    return cfg
+
+
+@pytest.mark.parametrize('config', [STOCK, DETECTOR])
+def test_the_nrpn_alone_learns_what_the_rpn_gets_wrong(repo, tool, shapes, tmp_path, config):
+    finished = save_finished(repo / config, tmp_path / 'finished.pth')
+    cfg = tool['with_nrpn'](with_data(Config.fromfile(repo / config), shapes))
+    weights = tool['fit'](cfg, tmp_path / 'finished.pth', 30)
+    assert all(torch.equal(weights[key], value) for key, value in finished.items())  # batch norms' statistics, too
+    assert {key.rsplit('.', 1)[0].split('.', 1)[1] for key in set(weights) - set(finished)} == {'nrpn_head.nrpn_cls'}
+
+    model = MODELS.build(cfg.model).eval()
+    data = model.data_preprocessor(next(iter(Runner.build_dataloader(cfg.train_dataloader))), True)
+    for sample in data['data_samples']:
+        sample.gt_instances.labels.zero_()
+    losses = []
+    for nrpn in ({}, weights):
+        model.load_state_dict({**finished, **nrpn}, strict=False)
+        head = rpn_of(model)
+        with torch.no_grad():
+            of_head = head.loss(model.extract_feat(data['inputs']), data['data_samples'])
+        losses.append(float(of_head['loss_nrpn_cls'][0]))
+    assert losses[1] < losses[0] / 4
+
+
+@pytest.mark.slow
+def test_the_commands_that_it_prints_publish_a_stock_checkpoint(repo, run_tool, shapes, tmp_path):
+    finished = save_finished(repo / STOCK, tmp_path / 'finished.pth')
+    out, options = tmp_path / 'fit' / 'fitted.pth', dict(SHAPES_ROOT=f'{shapes}/')
+    done = run_tool(TOOL, STOCK, tmp_path / 'finished.pth', '--out', out, '--iters', 10, **options)
+    assert done.returncode == 0, done.stderr
+    sweep, publish = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith('  python tools/'))
+    swept = run_tool(*sweep, '--folds', 0, 1, **options)
+    assert swept.returncode == 0, swept.stderr
+    unfolded, folded = json.loads((out.parent / 'fitted_fold.json').read_text()).values()
+    assert unfolded != folded
+    assert run_tool(*publish).returncode == 0
+    (published,) = (out.parent / 'published').iterdir()
+    published = torch.load(published, weights_only=True)['state_dict']
+    assert list(published) == list(finished)
+    changed = {key for key, value in finished.items() if not torch.equal(published[key], value)}
+    assert changed == {'bbox_head.rpn_cls.weight', 'bbox_head.rpn_cls.bias'}
+
+
+def test_equal_runs_are_equal_and_an_nrpn_in_the_checkpoint_is_not_used(repo, shapes, tmp_path, tool):
+    save_finished(repo / STOCK, tmp_path / 'finished.pth')
+    cfg = tool['with_nrpn'](with_data(Config.fromfile(repo / STOCK), shapes))
+    first = tool['fit'](cfg, tmp_path / 'finished.pth', 2)
+    torch.save(dict(state_dict=first), tmp_path / 'fitted.pth')
+    torch.manual_seed(7)
+    again = tool['fit'](cfg, tmp_path / 'fitted.pth', 2)
+    assert first['bbox_head.nrpn_head.nrpn_cls.weight'].abs().sum() > 0
+    assert list(first) == list(again) and all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_takes_the_place_of_any_other_nrpn(repo, tool):
+    for method in ('nrpn', 'nrpn-overlap', 'nrpn-rank', 'rpn-rank'):
+        given = Config.fromfile(repo / f'configs/nrpn/{method}_r18-w16_fpn_demo_shapes.py')
+        before = given.to_dict()
+        cfg = tool['with_nrpn'](given)
+        assert given.to_dict() == before != cfg.to_dict()
+        head = MODELS.build(cfg.model).bbox_head
+        assert type(head.nrpn_head).__name__ == 'NRPNHead' and head.hardness == 'nrpn'
+
+
+@pytest.mark.parametrize(
+    ('config', 'changes', 'said'),
+    [
+        (STOCK, {'model.rpn_head': None}, 'model.rpn_head is not there'),
+        (STOCK, {'model.rpn_head.type': 'GARPNHead'}, "model.rpn_head.type='GARPNHead'"),
+        (STOCK, {'train_dataloader': None}, 'train_dataloader is not there'),
+        (STOCK, {'model.train_cfg': None}, 'model.train_cfg is not there'),
+    ],
+)
+def test_says_what_it_cannot_be_fitted_to(repo, tool, config, changes, said):
+    cfg = Config.fromfile(repo / config)
+    for key, value in changes.items():
+        cfg.merge_from_dict({key: value})
+    with pytest.raises(ValueError, match=said):
+        tool['with_nrpn'](cfg)
+
+
+def test_refuses_another_models_checkpoint(repo, run_tool, shapes, tmp_path):
+    save_finished(repo / STOCK, tmp_path / 'finished.pth')
+    done = run_tool(
+        TOOL, DETECTOR, tmp_path / 'finished.pth', '--out', tmp_path / 'fitted.pth', SHAPES_ROOT=f'{shapes}/'
+    )
+    assert done.returncode == 1 and 'is of another model' in done.stderr and 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--out', '.'], '--out'),
+        (['--out', 'fitted.pt'], 'ending in .pth'),
+        (['--out', 'there.pth'], 'there.pth is there already'),
+        (['--out', 'config.pth'], 'config.py is there already'),
+        (['--out', 'fitted.pth', '--iters', '0'], '--iters 0: must be 1 or more'),
+    ],
+)
+def test_refuses_before_anything_is_read(run_tool, tmp_path, options, said):
+    for name in ('there.pth', 'config.py'):
+        (tmp_path / name).touch()
+    options[1] = tmp_path / options[1]
+    done = run_tool(TOOL, STOCK, tmp_path / 'there.pth', *options)
+    assert done.returncode == 2 and said in done.stderr
