@@ -2,7 +2,8 @@
 
     python .dev_scripts/keep_results.py work_dirs/frontier docs/results/lab/frontier
 
-A sweep is what tools/analysis_tools/sweep_fold.py wrote with --out work_dirs/frontier/NAME/seedS/fold.png.
+A sweep is what tools/analysis_tools/sweep_fold.py wrote with --out work_dirs/frontier/NAME/seedS/fold.png, of the nRPN
+that was trained or that tools/fit_nrpn.py fitted.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
-METRICS = ('AR@10', 'AR@100', 'AR@1000', 'FP@10', 'FP@100')
+METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
 
 
 def main() -> None:

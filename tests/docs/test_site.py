@@ -75,6 +75,7 @@ def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch, nam
 def test_results_are_kept_with_their_sweeps(repo, tmp_path, monkeypatch, capsys):
     work, out = tmp_path / 'work', tmp_path / 'kept'
     metrics = {'AR@10': 0.1, 'AR@100': 0.2, 'AR@1000': 1 / 3, 'FP@10': 0.4, 'FP@100': 0.5, 'ABO@10': 0.6}
+    metrics.update({f'AR_{size}@100': 0.7 for size in 'sml'})
     for seed in (0, 1):
         (work / 'mine' / f'seed{seed}').mkdir(parents=True)
         (work / 'mine' / f'seed{seed}' / 'fold.json').write_text(json.dumps({'0': metrics, '0.5': metrics}))
@@ -84,8 +85,10 @@ def test_results_are_kept_with_their_sweeps(repo, tmp_path, monkeypatch, capsys)
     runpy.run_path(str(repo / '.dev_scripts' / 'keep_results.py'), run_name='__main__')
     assert (out / 'table.md').read_text() == 'the table' and (out / 'runs.csv').read_text() == 'name,seed'
     lines = (out / 'fold.csv').read_text().splitlines()
-    assert lines[1] == 'name,seed,fold,AR@10,AR@100,AR@1000,FP@10,FP@100'
-    assert lines[2:] == [f'mine,{seed},{fold},0.1,0.2,0.333333,0.4,0.5' for seed in (0, 1) for fold in ('0', '0.5')]
+    assert lines[1] == 'name,seed,fold,AR@10,AR@100,AR@1000,AR_s@100,AR_m@100,AR_l@100,FP@10,FP@100'
+    assert lines[2:] == [
+        f'mine,{seed},{fold},0.1,0.2,0.333333,0.7,0.7,0.7,0.4,0.5' for seed in (0, 1) for fold in ('0', '0.5')
+    ]
     assert 'fold.csv of 2 sweeps' in capsys.readouterr().out
 
 
@@ -168,3 +171,19 @@ def test_the_frontiers_differences_are_those_of_its_runs(repo, start, kept):
         ours, theirs = runs.loc[name].loc[seeds], runs.loc[other].loc[seeds]
         differences = [paired_difference(ours[metric].to_list(), theirs[metric].to_list()) for metric in runs]
         assert cells == ' | '.join(f'{mean:+.1f} ± {half:.1f}' for mean, half in differences), (name, other)
+
+
+@pytest.mark.parametrize(
+    'page, start, row, num', [('frontier.md', '## The dial', 'nrpn-rank', 3), ('finished_rpn.md', '## What', None, 6)]
+)
+def test_what_a_fold_changes_is_that_of_the_sweeps(repo, page, start, row, num):
+    text = (repo / 'docs' / page).read_text()
+    rows = re.findall(r'^\| (?:`(.+?)` \| )?([\d.]+) \| (.*) \|$', text[text.index(start) :].split('\n## ')[0], re.M)
+    folds = pd.read_csv(repo / 'docs/results/lab/held_out/fold.csv', comment='#', index_col=['name', 'fold', 'seed'])
+    sizes = [f'AR_{size}@100' for size in 'sml']
+    assert len(rows) == num
+    for name, fold, cells in rows:
+        of_row = 100 * (folds if cells.count('|') == 7 else folds.drop(columns=sizes)).loc[name or row]
+        with_fold, without = of_row.loc[float(fold)], of_row.loc[0.0]
+        differences = [paired_difference(with_fold[key].to_list(), without[key].to_list()) for key in of_row]
+        assert cells == ' | '.join(f'{mean:+.1f} ± {half:.1f}' for mean, half in differences), (name, fold)
