@@ -10,11 +10,11 @@ commands are printed at the end.
 
 import argparse
 import copy
+import shlex
 import sys
 import warnings
 from itertools import islice
 from pathlib import Path
-from typing import Iterator
 
 import torch
 from mmdet.models.dense_heads import RPNHead
@@ -22,78 +22,89 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner, set_random_seed
+from model_converters.strip_nrpn import NRPN, kept_meta
 from rich.progress import track
-from torch.utils.data import DataLoader
 
 from mmdet_nrpn import HardNegativeRPNHead
-from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+from mmdet_nrpn.utils import can_become_file, load_weights, read_checkpoint, rpn_of
 
-LEARNING_RATE = 1e-2
+# AdamW's step in a weight, times the number of weights that a logit is the sum of.
+STEP = 0.64
 
 
 def with_nrpn(cfg: Config) -> Config:
     """The config with an ``NRPNHead`` beside its RPN.
 
     Args:
-        cfg (Config): A detector's, with the data that it was trained on.
+        cfg (Config): A detector's, with the data that it was trained on and that it is measured on.
 
     Returns:
         Config: A copy.
 
     Raises:
-        ValueError: If the RPN is of a class of its own, or there is none, or nothing to train with.
+        ValueError: If the RPN is of a class of its own, or there is none, or nothing to train or to measure with.
     """
-    head = cfg.model.get('rpn_head')
-    if head is None:
-        raise ValueError(f'model.rpn_head is not there, so {cfg.model.type} has no RPN to fit an nRPN to')
+    model = cfg.get('model') or {}
+    if model.get('rpn_head') is None:
+        inside = ' but model.detector has one; give the config of that detector alone' if 'detector' in model else ''
+        raise ValueError(f'model.rpn_head is not there: {model.get("type")} has no RPN of its own{inside}')
+    head = model.rpn_head
     head_class = MODELS.get(head.type) if isinstance(head.type, str) else head.type
     if head_class not in (RPNHead, HardNegativeRPNHead):
         raise ValueError(
-            f'model.rpn_head.type={head.type!r}: an nRPN is fitted to an RPNHead or a HardNegativeRPNHead only'
+            f'model.rpn_head.type={head.type!r} must be RPNHead or HardNegativeRPNHead to be given an nRPN'
         )
-    needed = {'model.train_cfg': cfg.model.get('train_cfg'), 'train_dataloader': cfg.get('train_dataloader')}
+    needed = {
+        'model.train_cfg.rpn': (model.get('train_cfg') or {}).get('rpn'),
+        'train_dataloader': cfg.get('train_dataloader'),
+        'val_dataloader': cfg.get('val_dataloader'),
+    }
     missing = [key for key, value in needed.items() if not value]
     if missing:
-        raise ValueError(f'{missing[0]} is not there, and the fit needs it; give the config of the training')
+        raise ValueError(f'{missing[0]} is not there, and it is needed; give the config of the training')
     cfg = copy.deepcopy(cfg)
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
-    imports = list(cfg.get('custom_imports', {}).get('imports', []))
-    cfg.custom_imports = dict(imports=sorted({*imports, 'mmdet_nrpn'}), allow_failed_imports=False)
+    # any order and number of images
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+    custom_imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
+    imports = custom_imports['imports']
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    cfg.custom_imports = dict(custom_imports, imports=[*imports, *{'mmdet_nrpn'}.difference(imports)])
     return cfg
 
 
-def batches(loader: DataLoader) -> Iterator[dict]:
-    while True:
-        yield from loader
-
-
-def fit(cfg: Config, checkpoint: Path, iters: int) -> dict:
-    """The detector's weights, and beside them those of an nRPN that learnt what its RPN gets wrong.
+def fit(cfg: Config, path: Path, iters: int) -> dict:
+    """A finished detector's checkpoint, with an nRPN that learnt what its RPN gets wrong.
 
     Args:
         cfg (Config): Of :func:`with_nrpn`.
-        checkpoint (Path): The finished detector. An nRPN in it is not used.
+        path (Path): The checkpoint. An nRPN in it is not used.
         iters (int): Batches of ``cfg.train_dataloader`` to learn from.
 
     Returns:
-        dict: The model's ``state_dict``, on the CPU.
+        dict: ``state_dict``, the checkpoint's weights and the nRPN's, and ``meta``, what tells where they come from.
 
     Raises:
-        ValueError: If the checkpoint does not fit, or the detector has no RPN of its own.
+        ValueError: If the checkpoint does not fit, the detector has no RPN of its own, or there are no images.
     """
     set_random_seed(0)
     with warnings.catch_warnings():  # that the RPN does not learn from the nRPN is meant here
         warnings.simplefilter('ignore')
         model = MODELS.build(cfg.model)
-    load_weights(model, checkpoint)
+    weights = {key: value for key, value in load_weights(model, path).items() if NRPN not in key}
     head = rpn_of(model)
     model.eval().requires_grad_(False)
     head.nrpn_head.requires_grad_(True).init_weights()
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
-    optimizer = torch.optim.AdamW(head.nrpn_head.parameters(), lr=LEARNING_RATE, weight_decay=0)
+    optimizer = torch.optim.AdamW(head.nrpn_head.parameters(), lr=STEP / head.feat_channels, weight_decay=0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iters)
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    for batch in track(islice(batches(loader), iters), 'Fitting', total=iters):
+    try:
+        loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    except ValueError as error:  # MMEngine's 'need at least one array to concatenate': no images
+        raise ValueError(
+            f'train_dataloader: {error}; if it has no images, check its ann_file, data_prefix, filter_cfg and classes'
+        ) from error
+    for batch in track(islice(loader, iters), 'Fitting', total=iters):
         data = model.data_preprocessor(batch, True)
         for sample in data['data_samples']:  # to an RPN there is one class, as detectors say before its loss
             sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
@@ -102,7 +113,10 @@ def fit(cfg: Config, checkpoint: Path, iters: int) -> dict:
         loss.backward()
         optimizer.step()
         schedule.step()
-    return {key: value.cpu() for key, value in model.state_dict().items()}
+    # by the name that the file has for the RPN, which the model may have renamed
+    prefix = next(name for name in ('bbox_head.', 'rpn_head.') if f'{name}rpn_cls.weight' in weights)
+    nrpn = {f'{prefix}{NRPN}{key}': value.cpu() for key, value in head.nrpn_head.state_dict().items()}
+    return dict(state_dict={**weights, **nrpn}, meta=kept_meta(read_checkpoint(path)))
 
 
 def parse_args() -> argparse.Namespace:
@@ -131,16 +145,18 @@ def main() -> None:
     register_all_modules()
     try:
         cfg = with_nrpn(Config.fromfile(args.config))
-        weights = fit(cfg, args.checkpoint, args.iters)
+        fitted = fit(cfg, args.checkpoint, args.iters)
     except ValueError as error:
         sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=weights, meta={}), args.out)
+    torch.save(fitted, args.out)
     cfg.dump(args.out_config)
     print(f'The fitted checkpoint: {args.out}; its config: {args.out_config}. Choose a factor, and publish with it:')
     figure = args.out.with_name(f'{args.out.stem}_fold.png')
-    print(f'  python tools/analysis_tools/sweep_fold.py {args.out_config} {args.out} --out {figure}')
-    print(f'  python tools/model_converters/strip_nrpn.py {args.out} {args.out.parent}/published --fold 0.25')
+    sweep = ['tools/analysis_tools/sweep_fold.py', args.out_config, args.out, '--folds', 0, 0.1, 0.2, 0.3, 0.5]
+    publish = ['tools/model_converters/strip_nrpn.py', args.out, args.out.parent / 'published', '--fold', 0.2]
+    for command in ([*sweep, '--out', figure], publish):
+        print(f'  {shlex.join(["python", *map(str, command)])}')
 
 
 if __name__ == '__main__':

@@ -41,13 +41,13 @@ def load_weights(model: nn.Module, path: Path) -> dict:
         path (Path): A local file.
 
     Returns:
-        dict: The weights, by the names that they have in the file.
+        dict: The weights, by the names that they have in the file, but for the ``module.`` of a wrapped model.
 
     Raises:
         ValueError: If the checkpoint lacks weights of the model, has them in another shape, or cannot be read.
     """
     weights = read_checkpoint(path)
-    weights = weights.get('state_dict', weights)
+    weights = {key.removeprefix('module.'): value for key, value in weights.get('state_dict', weights).items()}
     try:
         missing = model.load_state_dict(dict(weights), strict=False).missing_keys
     except RuntimeError as error:  # of another shape

@@ -7,15 +7,23 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmdet_nrpn import HardNegativeRPNHead
 from mmdet_nrpn.utils import rpn_of
 
 TOOL = 'tools/fit_nrpn.py'
 STOCK = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 DETECTOR = 'configs/nrpn/faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
+SOFT_TEACHER = 'configs/nrpn/soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
+META = dict(iter=500, dataset_meta=dict(classes=('disc', 'square', 'triangle')), cfg='text')
+
+
+class OwnRPNHead(HardNegativeRPNHead):
+    pass
 
 
 @pytest.fixture
-def tool(repo):
+def tool(repo, monkeypatch):
+    monkeypatch.syspath_prepend(repo / 'tools')
     return runpy.run_path(str(repo / TOOL))
 
 
@@ -27,7 +35,7 @@ def save_finished(config, path):
     head = getattr(model, 'rpn_head', None) or model.bbox_head
     torch.nn.init.normal_(head.rpn_conv.weight, std=0.1)
     torch.nn.init.normal_(head.rpn_cls.weight, std=0.3)
-    torch.save(dict(state_dict=model.state_dict()), path)
+    torch.save(dict(state_dict=model.state_dict(), meta=META), path)
     return model.state_dict()
 
 
@@ -42,7 +50,7 @@ def with_data(cfg, root):
 def test_the_nrpn_alone_learns_what_the_rpn_gets_wrong(repo, tool, shapes, tmp_path, config):
     finished = save_finished(repo / config, tmp_path / 'finished.pth')
     cfg = tool['with_nrpn'](with_data(Config.fromfile(repo / config), shapes))
-    weights = tool['fit'](cfg, tmp_path / 'finished.pth', 30)
+    weights = tool['fit'](cfg, tmp_path / 'finished.pth', 30)['state_dict']
     assert all(torch.equal(weights[key], value) for key, value in finished.items())  # batch norms' statistics, too
     assert {key.rsplit('.', 1)[0].split('.', 1)[1] for key in set(weights) - set(finished)} == {'nrpn_head.nrpn_cls'}
 
@@ -73,7 +81,11 @@ def test_the_commands_that_it_prints_publish_a_stock_checkpoint(repo, run_tool, 
     assert unfolded != folded
     assert run_tool(*publish).returncode == 0
     (published,) = (out.parent / 'published').iterdir()
-    published = torch.load(published, weights_only=True)['state_dict']
+    published = torch.load(published, weights_only=True)
+    assert published['meta'] == {
+        key: META[key] for key in ('iter', 'dataset_meta')
+    }  # inference reads the classes there
+    published = published['state_dict']
     assert list(published) == list(finished)
     changed = {key for key, value in finished.items() if not torch.equal(published[key], value)}
     assert changed == {'bbox_head.rpn_cls.weight', 'bbox_head.rpn_cls.bias'}
@@ -82,12 +94,43 @@ def test_the_commands_that_it_prints_publish_a_stock_checkpoint(repo, run_tool, 
 def test_equal_runs_are_equal_and_an_nrpn_in_the_checkpoint_is_not_used(repo, shapes, tmp_path, tool):
     save_finished(repo / STOCK, tmp_path / 'finished.pth')
     cfg = tool['with_nrpn'](with_data(Config.fromfile(repo / STOCK), shapes))
-    first = tool['fit'](cfg, tmp_path / 'finished.pth', 2)
-    torch.save(dict(state_dict=first), tmp_path / 'fitted.pth')
+    fitted = tool['fit'](cfg, tmp_path / 'finished.pth', 2)
+    torch.save(fitted, tmp_path / 'fitted.pth')
     torch.manual_seed(7)
-    again = tool['fit'](cfg, tmp_path / 'fitted.pth', 2)
+    first, again = fitted['state_dict'], tool['fit'](cfg, tmp_path / 'fitted.pth', 2)['state_dict']
     assert first['bbox_head.nrpn_head.nrpn_cls.weight'].abs().sum() > 0
     assert list(first) == list(again) and all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_the_files_names_and_its_other_weights_are_kept(repo, shapes, tmp_path, tool):
+    """An RPN is measured in a detector's checkpoint, here of a wrapped model: its RPN is called rpn_head."""
+    finished = save_finished(repo / DETECTOR, tmp_path / 'finished.pth')
+    wrapped = {f'module.{key}': value for key, value in finished.items()}
+    torch.save(dict(state_dict=wrapped), tmp_path / 'wrapped.pth')
+    cfg = with_data(Config.fromfile(repo / DETECTOR), shapes)
+    cfg.model.type = 'RPN'
+    del cfg.model['roi_head'], cfg.model.train_cfg['rcnn'], cfg.model.test_cfg['rcnn']
+    cfg.model.train_cfg.pop('rpn_proposal')
+    weights = tool['fit'](tool['with_nrpn'](cfg), tmp_path / 'wrapped.pth', 1)['state_dict']
+    assert all(torch.equal(weights[key], value) for key, value in finished.items())
+    assert set(weights) - set(finished) == {f'rpn_head.nrpn_head.nrpn_cls.{part}' for part in ('weight', 'bias')}
+
+
+@pytest.mark.parametrize('given', ['json', ['json'], None, 'absent'])
+def test_imports_of_the_config_are_kept(repo, tool, given):
+    cfg = Config.fromfile(repo / STOCK)
+    cfg.custom_imports = given and dict(imports=given, allow_failed_imports=given == 'absent')
+    written = tool['with_nrpn'](cfg).custom_imports
+    names = [given] if isinstance(given, str) else given or []
+    assert written == dict(imports=[*names, 'mmdet_nrpn'], allow_failed_imports=given == 'absent')
+
+
+def test_refuses_a_data_set_without_images(repo, shapes, tmp_path, tool):
+    save_finished(repo / STOCK, tmp_path / 'finished.pth')
+    cfg = with_data(Config.fromfile(repo / STOCK), shapes)
+    cfg.train_dataloader.dataset.filter_cfg = dict(min_size=1000)
+    with pytest.raises(ValueError, match='train_dataloader: .* if it has no images, check its ann_file'):
+        tool['fit'](tool['with_nrpn'](cfg), tmp_path / 'finished.pth', 2)
 
 
 def test_takes_the_place_of_any_other_nrpn(repo, tool):
@@ -105,8 +148,13 @@ def test_takes_the_place_of_any_other_nrpn(repo, tool):
     [
         (STOCK, {'model.rpn_head': None}, 'model.rpn_head is not there'),
         (STOCK, {'model.rpn_head.type': 'GARPNHead'}, "model.rpn_head.type='GARPNHead'"),
+        (STOCK, {'model.rpn_head.type': OwnRPNHead}, 'must be RPNHead or HardNegativeRPNHead'),
+        (STOCK, {'model': None}, 'model.rpn_head is not there'),
+        (SOFT_TEACHER, {}, 'SoftTeacher has no RPN of its own but model.detector has one'),
         (STOCK, {'train_dataloader': None}, 'train_dataloader is not there'),
-        (STOCK, {'model.train_cfg': None}, 'model.train_cfg is not there'),
+        (STOCK, {'val_dataloader': None}, 'val_dataloader is not there'),
+        (STOCK, {'model.train_cfg': None}, 'model.train_cfg.rpn is not there'),
+        (STOCK, {'model.train_cfg.rpn': None}, 'model.train_cfg.rpn is not there'),
     ],
 )
 def test_says_what_it_cannot_be_fitted_to(repo, tool, config, changes, said):
@@ -128,7 +176,8 @@ def test_refuses_another_models_checkpoint(repo, run_tool, shapes, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (['--out', '.'], '--out'),
+        (['--out', 'folder.pth'], 'name a file in a folder'),
+        (['--out', 'there.pth/fitted.pth'], 'name a file in a folder'),
         (['--out', 'fitted.pt'], 'ending in .pth'),
         (['--out', 'there.pth'], 'there.pth is there already'),
         (['--out', 'config.pth'], 'config.py is there already'),
@@ -138,6 +187,7 @@ def test_refuses_another_models_checkpoint(repo, run_tool, shapes, tmp_path):
 def test_refuses_before_anything_is_read(run_tool, tmp_path, options, said):
     for name in ('there.pth', 'config.py'):
         (tmp_path / name).touch()
+    (tmp_path / 'folder.pth').mkdir()
     options[1] = tmp_path / options[1]
     done = run_tool(TOOL, STOCK, tmp_path / 'there.pth', *options)
     assert done.returncode == 2 and said in done.stderr

@@ -22,7 +22,8 @@ import torch
 from mmdet_nrpn.utils import read_checkpoint
 
 NRPN = 'nrpn_head.'
-KEPT_META = ('epoch', 'iter', 'seed', 'time', 'mmengine_version', 'dataset_meta')
+# MMDetection 2 calls the classes CLASSES
+KEPT_META = ('epoch', 'iter', 'seed', 'time', 'mmengine_version', 'dataset_meta', 'CLASSES')
 
 
 def strip(checkpoint: dict, name: str, fold: float = 0.0) -> dict:
@@ -49,10 +50,20 @@ def strip(checkpoint: dict, name: str, fold: float = 0.0) -> dict:
         )
     if fold:
         kept.update(folded(state, name, fold))
+    return dict(state_dict=kept, meta=kept_meta(checkpoint))
+
+
+def kept_meta(checkpoint: dict) -> dict:
+    """What tells where a checkpoint's weights come from, the classes among it, and not the config.
+
+    Args:
+        checkpoint (dict): As MMEngine's runner saves it.
+
+    Returns:
+        dict: Of plain values: what is not plain was read as a stand-in, which nobody else could read again.
+    """
     meta = checkpoint.get('meta', {})
-    # what is not plain was read as a stand-in, which nobody else could read again
-    meta = {key: meta[key] for key in KEPT_META if key in meta and _is_plain(meta[key])}
-    return dict(state_dict=kept, meta=meta)
+    return {key: meta[key] for key in KEPT_META if key in meta and _is_plain(meta[key])}
 
 
 def folded(state: dict, name: str, fold: float) -> dict:
