@@ -12,6 +12,10 @@ import json
 import shutil
 from pathlib import Path
 
+HEADER = (
+    '# command: python tools/analysis_tools/sweep_fold.py, of the last checkpoint of each run; where that has no nRPN, '
+    'of what tools/fit_nrpn.py made of it\n'
+)
 METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
 
 
@@ -26,7 +30,7 @@ def main() -> None:
     sweeps = sorted(args.work_dir.glob('*/seed*/fold.json'))
     if sweeps:
         with open(args.out / 'fold.csv', 'w', newline='') as file:
-            file.write('# command: python tools/analysis_tools/sweep_fold.py, of the last checkpoint of each run\n')
+            file.write(HEADER)
             table = csv.writer(file, lineterminator='\n')
             table.writerow(['name', 'seed', 'fold', *METRICS])
             for sweep in sweeps:
