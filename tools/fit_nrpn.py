@@ -28,7 +28,7 @@ from rich.progress import track
 from mmdet_nrpn import HardNegativeRPNHead
 from mmdet_nrpn.utils import can_become_file, load_weights, read_checkpoint, rpn_of
 
-# AdamW's step in a weight, times the number of weights that a logit is the sum of.
+# AdamW's step in a weight, times the channels: so the step in a logit does not grow with them.
 STEP = 0.64
 
 
@@ -69,7 +69,9 @@ def with_nrpn(cfg: Config) -> Config:
     custom_imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     imports = custom_imports['imports']
     imports = [imports] if isinstance(imports, str) else list(imports)
-    cfg.custom_imports = dict(custom_imports, imports=[*imports, *{'mmdet_nrpn'}.difference(imports)])
+    if 'mmdet_nrpn' not in imports:
+        imports.append('mmdet_nrpn')
+    cfg.custom_imports = dict(custom_imports, imports=imports)
     return cfg
 
 

@@ -82,9 +82,8 @@ def test_the_commands_that_it_prints_publish_a_stock_checkpoint(repo, run_tool, 
     assert run_tool(*publish).returncode == 0
     (published,) = (out.parent / 'published').iterdir()
     published = torch.load(published, weights_only=True)
-    assert published['meta'] == {
-        key: META[key] for key in ('iter', 'dataset_meta')
-    }  # inference reads the classes there
+    # inference reads the classes there
+    assert published['meta'] == {key: META[key] for key in ('iter', 'dataset_meta')}
     published = published['state_dict']
     assert list(published) == list(finished)
     changed = {key for key, value in finished.items() if not torch.equal(published[key], value)}
