@@ -26,7 +26,7 @@ from model_converters.strip_nrpn import NRPN, kept_meta
 from rich.progress import track
 
 from mmdet_nrpn import HardNegativeRPNHead
-from mmdet_nrpn.utils import can_become_file, load_weights, read_checkpoint, rpn_of
+from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
 
 # AdamW's step in a weight, times the channels: so the step in a logit does not grow with them.
 STEP = 0.64
@@ -64,7 +64,7 @@ def with_nrpn(cfg: Config) -> Config:
         raise ValueError(f'{missing[0]} is not there, and it is needed; give the config of the training')
     cfg = copy.deepcopy(cfg)
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
-    # any order and number of images
+    # as many batches as are asked for, in a new order in each pass
     cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
     custom_imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     imports = custom_imports['imports']
@@ -93,7 +93,8 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
     with warnings.catch_warnings():  # that the RPN does not learn from the nRPN is meant here
         warnings.simplefilter('ignore')
         model = MODELS.build(cfg.model)
-    weights = {key: value for key, value in load_weights(model, path).items() if NRPN not in key}
+    checkpoint = load_weights(model, path)
+    weights = {key: value for key, value in checkpoint['state_dict'].items() if NRPN not in key}
     head = rpn_of(model)
     model.eval().requires_grad_(False)
     head.nrpn_head.requires_grad_(True).init_weights()
@@ -118,7 +119,7 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
     # by the name that the file has for the RPN, which the model may have renamed
     prefix = next(name for name in ('bbox_head.', 'rpn_head.') if f'{name}rpn_cls.weight' in weights)
     nrpn = {f'{prefix}{NRPN}{key}': value.cpu() for key, value in head.nrpn_head.state_dict().items()}
-    return dict(state_dict={**weights, **nrpn}, meta=kept_meta(read_checkpoint(path)))
+    return dict(state_dict={**weights, **nrpn}, meta=kept_meta(checkpoint))
 
 
 def parse_args() -> argparse.Namespace:

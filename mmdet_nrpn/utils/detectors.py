@@ -41,13 +41,15 @@ def load_weights(model: nn.Module, path: Path) -> dict:
         path (Path): A local file.
 
     Returns:
-        dict: The weights, by the names that they have in the file, but for the ``module.`` of a wrapped model.
+        dict: The checkpoint. Its ``state_dict`` has the names of the file, but for the ``module.`` of a wrapped model.
 
     Raises:
         ValueError: If the checkpoint lacks weights of the model, has them in another shape, or cannot be read.
     """
-    weights = read_checkpoint(path)
-    weights = {key.removeprefix('module.'): value for key, value in weights.get('state_dict', weights).items()}
+    checkpoint = read_checkpoint(path)
+    if 'state_dict' not in checkpoint:  # weights alone
+        checkpoint = dict(state_dict=checkpoint)
+    weights = {key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()}
     try:
         missing = model.load_state_dict(dict(weights), strict=False).missing_keys
     except RuntimeError as error:  # of another shape
@@ -58,4 +60,4 @@ def load_weights(model: nn.Module, path: Path) -> dict:
             f'{path} is of another model: {len(missing)} of its weights are missing or of another shape, such as '
             f'{missing[0]}; give the checkpoint that was trained with this config'
         )
-    return weights
+    return {**checkpoint, 'state_dict': weights}

@@ -44,7 +44,7 @@ def build(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Modul
         rpn = rpn_of(model)
     except ValueError as error:
         raise ValueError(f'{config}: {error}; give the config of a detector with one, and its checkpoint') from None
-    state = load_weights(model, checkpoint)
+    state = load_weights(model, checkpoint)['state_dict']
     has_nrpn = any('nrpn_head.' in key for key in state) and getattr(rpn, 'nrpn_head', None) is not None
     return cfg, model, has_nrpn
 

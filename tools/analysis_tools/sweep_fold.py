@@ -47,7 +47,7 @@ def sweep(cfg: Config, checkpoint: Path, folds: List[float]) -> Dict[float, dict
         ValueError: If the checkpoint does not fit, or there is no ``NRPNHead`` in it to fold.
     """
     model = MODELS.build(cfg.model).eval()
-    weights = load_weights(model, checkpoint)
+    weights = load_weights(model, checkpoint)['state_dict']
     head = rpn_of(model)
     if not isinstance(getattr(head, 'nrpn_head', None), NRPNHead) or not any('.nrpn_cls.' in key for key in weights):
         raise ValueError(f'{checkpoint} holds no NRPNHead to fold; tools/fit_nrpn.py fits one to a finished RPN')
