@@ -37,6 +37,8 @@ with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, an
     from benchmark.timing import time_training
     from mmdet_tools import read_each_metafile_once
 
+    from mmdet_nrpn.utils import at_least, existing_file
+
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-focal', 'rpn-rank', 'nrpn-rank')
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r18-w16_fpn_demo_shapes.py' for row in ROWS]
@@ -45,12 +47,16 @@ DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r18-w16_fpn_demo_shapes.py' for r
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        'configs', type=Path, nargs='*', default=DEFAULT, help='config files; the first is the baseline'
+        'configs', type=existing_file, nargs='*', default=DEFAULT, help='config files; the first is the baseline'
     )
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1], help='default: 0 1')
+    parser.add_argument('--seeds', type=at_least(0), nargs='+', default=[0, 1], help='default: 0 1')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='default: %(default)s')
-    parser.add_argument('--jobs', type=int, default=1, help='runs side by side, one GPU per run where there are some')
-    parser.add_argument('--checkpoints', type=Path, nargs='+', help='one per config: measure them, train nothing')
+    parser.add_argument(
+        '--jobs', type=at_least(1), default=1, help='runs side by side, one GPU per run where there are some'
+    )
+    parser.add_argument(
+        '--checkpoints', type=existing_file, nargs='+', help='one per config: measure them, train nothing'
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--dry-run', action='store_true', help='check, print the plan and its time, and run nothing')
     what.add_argument('--list', action='store_true', help='check, print one command per run, and run nothing')
@@ -58,11 +64,6 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.checkpoints and len(args.checkpoints) != len(args.configs):
         parser.error(f'{len(args.checkpoints)} checkpoints for {len(args.configs)} configs; give one per config')
-    missing = [path for path in [*args.configs, *(args.checkpoints or [])] if not path.is_file()]
-    if missing:
-        parser.error(f'{missing[0]} is not there')
-    if args.jobs < 1:
-        parser.error(f'--jobs {args.jobs} is none; give 1 or more')
     if args.work_dir.exists() and not args.work_dir.is_dir():
         parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
     if args.table and not args.work_dir.exists():

@@ -26,7 +26,7 @@ from model_converters.strip_nrpn import NRPN, kept_meta
 from rich.progress import track
 
 from mmdet_nrpn import HardNegativeRPNHead
-from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+from mmdet_nrpn.utils import at_least, can_become_file, existing_file, load_weights, rpn_of
 
 # AdamW's step in a weight, times the channels: so the step in a logit does not grow with them.
 STEP = 0.64
@@ -124,22 +124,17 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path)
-    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('config', type=existing_file)
+    parser.add_argument('checkpoint', type=existing_file)
     parser.add_argument('--out', type=Path, required=True, help='checkpoint to write; its config is written beside it')
-    parser.add_argument('--iters', type=int, default=200, help='batches to learn from (default: %(default)s)')
+    parser.add_argument('--iters', type=at_least(1), default=200, help='batches to learn from (default: %(default)s)')
     args = parser.parse_args()
-    for path in (args.config, args.checkpoint):
-        if not path.is_file():
-            parser.error(f'{path} is not there')
     if not can_become_file(args.out) or args.out.suffix != '.pth':
         parser.error(f'--out {args.out}: name a file in a folder, ending in .pth')
     args.out_config = args.out.with_suffix('.py')
     for path in (args.out, args.out_config):
         if path.exists():
             parser.error(f'--out {args.out}: {path} is there already; name another file')
-    if args.iters < 1:
-        parser.error(f'--iters {args.iters}: must be 1 or more')
     return args
 
 

@@ -140,8 +140,3 @@ def test_an_anchor_is_compared_with_the_object_that_it_has(repo):
 @pytest.mark.parametrize('num, asked, expected', [(9, 5, [0, 1, 3, 5, 7]), (3, 5, [0, 1, 2]), (12, 3, [0, 4, 8])])
 def test_images_are_spread_over_the_data_set(repo, num, asked, expected):
     assert runpy.run_path(str(repo / TOOL))['spread'](num, asked) == expected
-
-
-def test_no_images_are_refused(run_tool, repo):
-    refused = run_tool(TOOL, repo / CONFIG, '--num-images', 0)
-    assert refused.returncode == 2 and '--num-images must be 1 or more, got 0' in refused.stderr

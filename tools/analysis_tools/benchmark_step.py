@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from timed_model import TimedModel
 
+from mmdet_nrpn.utils import at_least, existing_file
+
 ROOT = Path(__file__).parents[2]
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-rank', 'nrpn')]
 
@@ -26,10 +28,12 @@ def spread(values: list) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', type=Path, nargs='*', default=DEFAULT, help='the first is the baseline')
-    parser.add_argument('--size', type=int, nargs=2, default=(600, 1000), help='height, width (default: 600 1000)')
-    parser.add_argument('--batch', type=int, default=2, help='default: %(default)s')
-    parser.add_argument('--rounds', type=int, default=10, help='after one to warm up (default: %(default)s)')
+    parser.add_argument('configs', type=existing_file, nargs='*', default=DEFAULT, help='the first is the baseline')
+    parser.add_argument(
+        '--size', type=at_least(1), nargs=2, default=(600, 1000), help='height, width (default: 600 1000)'
+    )
+    parser.add_argument('--batch', type=at_least(1), default=2, help='default: %(default)s')
+    parser.add_argument('--rounds', type=at_least(1), default=10, help='after one to warm up (default: %(default)s)')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: %(default)s')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument('--out', type=Path, help='JSON file for every single time')
@@ -38,9 +42,6 @@ def main() -> None:
         parser.error("--amp is MMEngine's AmpOptimWrapper, which trains on a GPU alone")
     if len({config.stem for config in args.configs}) < len(args.configs):
         parser.error('two configs have the same file name; give them different ones')
-    missing = [config for config in args.configs if not config.exists()]
-    if missing:
-        parser.error(f'{missing[0]} is not there')
     if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
         parser.error(f'--out {args.out} is a folder or in none; name a file to write')
     logging.disable(logging.INFO)  # every initialised layer

@@ -25,7 +25,7 @@ from rich.progress import track
 from torch import nn
 
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+from mmdet_nrpn.utils import at_least, can_become_file, existing_file, load_weights, rpn_of
 from mmdet_nrpn.visualization import ProposalErrors, find_proposal_errors
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
@@ -70,21 +70,25 @@ def below_common_folder(paths: List[str]) -> List[str]:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path)
-    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('config', type=existing_file)
+    parser.add_argument('checkpoint', type=existing_file)
     parser.add_argument(
-        '--baseline', type=Path, nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='to be compared with, on the same data'
+        '--baseline',
+        type=existing_file,
+        nargs=2,
+        metavar=('CONFIG', 'CHECKPOINT'),
+        help='to be compared with, on the same data',
     )
     parser.add_argument(
         '--out', type=Path, default=Path('hard_negatives.html'), help='page to write (default: %(default)s)'
     )
     parser.add_argument(
-        '--images', type=int, default=500, help='so many of the worst are shown; all count (default: %(default)s)'
+        '--images',
+        type=at_least(1),
+        default=500,
+        help='so many of the worst are shown; all count (default: %(default)s)',
     )
     args = parser.parse_args()
-    for path in (args.config, args.checkpoint, *(args.baseline or [])):
-        if not path.is_file():
-            parser.error(f'{path} is not there')
     if not can_become_file(args.out):
         parser.error(f'--out must name a file, no folder, in a folder, got {args.out}')
     return args

@@ -21,7 +21,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from rich.progress import track
 
-from mmdet_nrpn.utils import rpn_of
+from mmdet_nrpn.utils import at_least, existing_file, rpn_of
 
 
 def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
@@ -84,11 +84,9 @@ def _of_image(head: torch.nn.Module, sample: DetDataSample) -> Dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path)
-    parser.add_argument('--num-images', type=int, default=500, help='default: %(default)s')
+    parser.add_argument('config', type=existing_file)
+    parser.add_argument('--num-images', type=at_least(1), default=500, help='default: %(default)s')
     args = parser.parse_args()
-    if args.num_images < 1:
-        parser.error(f'--num-images must be 1 or more, got {args.num_images}')
     register_all_modules()
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     cfg = Config.fromfile(args.config)

@@ -26,7 +26,7 @@ from rich.progress import track
 from torch import nn
 
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import can_become_file
+from mmdet_nrpn.utils import at_least, can_become_file, existing_file
 
 
 def training_set(cfg: Config) -> Tuple[BaseDataset, ConfigDict, str]:
@@ -107,23 +107,20 @@ def lines_to_train_with(out: Path, dataset: BaseDataset, train: ConfigDict) -> s
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='of a detector with an RPN')
-    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('config', type=existing_file, help='of a detector with an RPN')
+    parser.add_argument('checkpoint', type=existing_file)
     parser.add_argument('out', type=Path, help='file to write; left alone if it is there')
     parser.add_argument('--score', type=float, default=0.3, help='least objectness of a region (default: %(default)s)')
-    parser.add_argument('--per-image', type=int, default=3, help='most regions per image (default: %(default)s)')
+    parser.add_argument(
+        '--per-image', type=at_least(1), default=3, help='most regions per image (default: %(default)s)'
+    )
     args = parser.parse_args()
-    for path in (args.config, args.checkpoint):
-        if not path.is_file():
-            parser.error(f'{path} is not there')
     if args.out.exists():
         parser.error(f'{args.out} is there already; name a new file')
     if not can_become_file(args.out):
         parser.error(f'OUT must name a file in a folder, got {args.out}')
     if not 0 <= args.score <= 1:
         parser.error(f'--score is an objectness in [0, 1], got {args.score}')
-    if args.per_image < 1:
-        parser.error(f'--per-image must be 1 or more, got {args.per_image}')
     return args
 
 

@@ -23,7 +23,7 @@ from rich.progress import track
 from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.models.utils import in_float32
-from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+from mmdet_nrpn.utils import can_become_file, existing_file, load_weights, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
 from model_converters.strip_nrpn import fold_factor
@@ -94,17 +94,14 @@ def draw(results: Dict[float, dict], path: Path) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path)
-    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('config', type=existing_file)
+    parser.add_argument('checkpoint', type=existing_file)
     parser.add_argument(
         '--folds', type=fold_factor, nargs='+', default=[0, 0.25, 0.5, 0.75, 1, 1.5],
         help='factors (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument('--out', type=Path, default=Path('fold.png'), help='figure to write (default: %(default)s)')
     args = parser.parse_args()
-    for path in (args.config, args.checkpoint):
-        if not path.is_file():
-            parser.error(f'{path} is not there')
     if not can_become_file(args.out) or args.out.suffix not in ('.png', '.svg', '.pdf'):
         parser.error(f'--out {args.out}: name a file in a folder, ending in .png, .svg or .pdf')
     args.table = args.out.with_suffix('.json')

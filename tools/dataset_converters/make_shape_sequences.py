@@ -24,8 +24,10 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
-from make_shapes import CLASSES, at_least, background, make_folder, mask_of, outline, spoil
+from make_shapes import CLASSES, background, make_folder, mask_of, outline, spoil
 from tqdm import tqdm
+
+from mmdet_nrpn.utils import at_least
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from mmdet_tools import run_mmdet_tool

@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmdet_nrpn.utils import at_least
+
 CLASSES = ('disc', 'square', 'triangle')
 DIFFICULT_SHARE = 0.1
 MIN_SIDE, MAX_SIDE = 14, 150  # pixels of an image of side 256
@@ -151,17 +153,6 @@ def make_folder(out_dir: Path, options: str, fill: Callable[[Path], None], parse
     (part / stamp.name).write_text(options)
     part.rename(out_dir)
     print(f'{len([*out_dir.rglob("*.jpg")])} images in {out_dir}')
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """An argument's type: a whole number that is not below another."""
-
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f'must be {least} or more, got {text}')
-        return int(text)
-
-    return number
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import mmdet_nrpn  # noqa: F401 (registers)
+from mmdet_nrpn.utils import existing_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # by the name that configs import it by: it registers its classes once
@@ -28,7 +28,7 @@ def with_flip(pipeline: list, prob: float) -> list:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path)
+    parser.add_argument('config', type=existing_file)
     parser.add_argument('out', type=Path)
     args = parser.parse_args()
     if args.out.exists() and not args.out.is_dir():

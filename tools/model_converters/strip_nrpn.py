@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from mmdet_nrpn.utils import read_checkpoint
+from mmdet_nrpn.utils import existing_file, read_checkpoint
 
 NRPN = 'nrpn_head.'
 # MMDetection 2 calls the classes CLASSES
@@ -121,14 +121,12 @@ def fold_factor(text: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('checkpoint', type=existing_file)
     parser.add_argument('out_dir', type=Path)
     parser.add_argument(
         '--fold', type=fold_factor, default=0.0, metavar='A', help='subtract A times the nRPN (default: 0, off)'
     )
     args = parser.parse_args()
-    if not args.checkpoint.is_file():
-        parser.error(f'{args.checkpoint} is not there')
     if args.out_dir.exists() and not args.out_dir.is_dir():
         parser.error(f'{args.out_dir} is a file; name a folder')
     try:

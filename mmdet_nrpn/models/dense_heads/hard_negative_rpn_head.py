@@ -109,7 +109,7 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
         if not samples_hard and self.loss_rank is None and (self.hardness == 'rpn' or self.nrpn_head is not None):
             warnings.warn(
                 f'HardNegativeRPNHead: {type(self.sampler).__name__} samples no hard negatives and there is no '
-                f'loss_rank, so hardness={self.hardness!r} changes nothing; write '
+                f'loss_rank, so the RPN learns nothing from hardness={self.hardness!r}; write '
                 "loss_rank=dict(type='HardNegativeRankLoss'), train_cfg.rpn.sampler=dict(type='NRPNSampler'), or "
                 'nrpn_head=None',
                 stacklevel=2,

@@ -62,7 +62,7 @@ def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features
         inside=dict(sampler=dict(type='RandomSampler'), train_cfg=dict(allowed_border=0, pos_weight=2.0)),
     )[base]
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='.*changes nothing.*')
+        warnings.filterwarnings('ignore', message='.*learns nothing from hardness.*')
         ours = build_head(**common, **NEUTRAL[setting])
     stock = build_head('RPNHead', **common)
     samples = [make_sample(OBJECTS), make_sample(OBJECTS[:1], ignored=OBJECTS[1:])]
@@ -627,7 +627,7 @@ def test_types_may_be_classes_or_carry_a_scope(build_head, features, make_sample
 
 @pytest.mark.parametrize('spelling', ['mmdet.RandomSampler', RandomSampler])
 def test_stock_samplers_may_be_classes_or_carry_a_scope(build_head, features, make_sample, spelling):
-    with pytest.warns(UserWarning, match='changes nothing'):
+    with pytest.warns(UserWarning, match='learns nothing from hardness'):
         head = build_head(sampler=dict(type=spelling))
     assert torch.isfinite(total(head.loss(features(1), [make_sample(OBJECTS)])))
 
