@@ -35,11 +35,7 @@ class RPNHeadWithNRPN(RPNHead):
     def __init__(self, in_channels: int, nrpn_head: OptConfigType, **kwargs) -> None:
         refuse_removed_settings(kwargs, nrpn_head, kwargs.get('train_cfg'))
         super().__init__(in_channels, **kwargs)
-        if not self.use_sigmoid_cls:
-            raise ValueError(
-                'HardNegativeRPNHead: loss_cls needs one logit per anchor, and AnchorHead reads that from the config; '
-                f"write loss_cls=dict(type='{type(self.loss_cls).__name__}', use_sigmoid=True)"
-            )
+        _require_one_logit(self, 'rpn_head.loss_cls')
         # also built where it is not used, so that a misspelt setting does not pass in silence
         nrpn = None if nrpn_head is None else self._build_nrpn(nrpn_head, dict(in_channels=in_channels, **kwargs))
         self.nrpn_head: Any = nrpn if self.train_cfg else None
@@ -79,11 +75,7 @@ class RPNHeadWithNRPN(RPNHead):
 
     def _check_second_rpn(self, nrpn: RPNHead) -> None:
         """Its objectness of an anchor is taken for the hardness of this head's anchor at the same place in the row."""
-        if not nrpn.use_sigmoid_cls:
-            raise ValueError(
-                'rpn_head.nrpn_head.loss_cls needs one logit per anchor, and AnchorHead reads that from the config; '
-                f"write loss_cls=dict(type='{type(nrpn.loss_cls).__name__}', use_sigmoid=True) there"
-            )
+        _require_one_logit(nrpn, 'rpn_head.nrpn_head.loss_cls')
         own, others = self.prior_generator, nrpn.prior_generator
         bases = [getattr(generator, 'base_anchors', []) for generator in (own, others)]
         same = list(own.strides) == list(others.strides) and len(bases[0]) == len(bases[1])
@@ -164,6 +156,14 @@ class RPNHeadWithNRPN(RPNHead):
         if isinstance(self.nrpn_head, NRPNHead):
             nrpn_outs = (nrpn_outs, outs[1])
         return self.predict_by_feat(*in_float32(nrpn_outs), batch_img_metas=batch_img_metas, rescale=rescale)
+
+
+def _require_one_logit(head: RPNHead, key: str) -> None:
+    if not head.use_sigmoid_cls:
+        raise ValueError(
+            f'{key} needs one logit per anchor, and AnchorHead reads that from the config; write '
+            f"{key}=dict(type='{type(head.loss_cls).__name__}', use_sigmoid=True)"
+        )
 
 
 def _shapes(weights: Dict[str, Tensor]) -> Dict[str, torch.Size]:

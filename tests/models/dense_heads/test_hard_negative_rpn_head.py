@@ -494,7 +494,10 @@ OTHER_ANCHORS = [
         (dict(nrpn_head=dict(max_num=0)), 'rpn_head.nrpn_head.max_num'),
         (dict(loss_rank=dict(type='HardNegativeRankLoss', loss_weight=-1)), 'loss_weight=-1'),
         (dict(loss_cls=dict(type='OverlapLoss')), 'use_sigmoid=True'),
-        (dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False)), 'use_sigmoid=True'),
+        (
+            dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False)),
+            "^rpn_head.loss_cls .* write rpn_head.loss_cls=dict\\(type='CrossEntropyLoss', use_sigmoid=True\\)",
+        ),
         (dict(nrpn_head=False), 'nrpn_head must be a dict or None, got nrpn_head=False'),
         (dict(nrpn_head='NRPNHead'), "got nrpn_head='NRPNHead'"),
         (dict(loss_rank=True), 'loss_rank must be a dict or None, got loss_rank=True'),
@@ -507,7 +510,7 @@ OTHER_ANCHORS = [
         ),
         (
             dict(nrpn_head=dict(type='PaperNRPNHead', loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False))),
-            "rpn_head.nrpn_head.loss_cls .* write loss_cls=dict\\(type='CrossEntropyLoss', use_sigmoid=True\\) there",
+            "write rpn_head.nrpn_head.loss_cls=dict\\(type='CrossEntropyLoss', use_sigmoid=True\\)",
         ),
         (
             dict(nrpn_head=dict(type='PaperNRPNHead', train_cfg=dict(alowed_border=0))),
