@@ -15,3 +15,5 @@ max_iters = 1500
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(T_max=max_iters - 20, end=max_iters)
+# The backbone is pretrained, what stands on it is not.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))
