@@ -29,6 +29,7 @@ RESULTS = {
     'shapes': dict(
         configs='*_demo_shapes.py', train='shapes train (synthetic, 256 px)', test='shapes val (synthetic, 256 px)'
     ),
+    'lab/whole': dict(configs='*_320px_voc07.py', train='VOC 2007 train (320 px)', test='VOC 2007 val (half, 320 px)'),
     'lab/today': LABORATORY,
     'lab/explore': LABORATORY,
     'lab/second': LABORATORY,
