@@ -29,6 +29,7 @@ from typing import Dict, List, Optional
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import torch
+from arguments import at_least, existing_file
 
 with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, and --list must not
     from benchmark.check import Check
@@ -36,8 +37,6 @@ with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, an
     from benchmark.runs import Run
     from benchmark.timing import time_training
     from mmdet_tools import read_each_metafile_once
-
-    from mmdet_nrpn.utils import at_least, existing_file
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = ('rpn', 'rpn-overlap', 'nrpn', 'nrpn-overlap', 'rpn-focal', 'rpn-rank', 'nrpn-rank')

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from arguments import at_least, existing_file
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
@@ -26,7 +27,7 @@ from model_converters.strip_nrpn import NRPN, kept_meta
 from rich.progress import track
 
 from mmdet_nrpn import HardNegativeRPNHead
-from mmdet_nrpn.utils import at_least, can_become_file, existing_file, load_weights, rpn_of
+from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
 
 # AdamW's step in a weight, times the channels: so the step in a logit does not grow with them.
 STEP = 0.64

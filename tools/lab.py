@@ -20,6 +20,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from arguments import existing_file
 from mmdet_tools import read_each_metafile_once
 from mmengine.config import Config
 
@@ -36,11 +37,9 @@ def write_config(name: str, row: dict, rows_file: Path, folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('rows', type=Path)
+    parser.add_argument('rows', type=existing_file)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/lab'), help='default: %(default)s')
     args, others = parser.parse_known_args()
-    if not args.rows.is_file():
-        parser.error(f'{args.rows} is not there')
     rows = json.loads(args.rows.read_text(encoding='utf-8'))
     of_all = rows.pop('*', {})
     rows = {name: {**of_all, **row} for name, row in rows.items()}

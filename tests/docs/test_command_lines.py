@@ -71,7 +71,7 @@ def parse(monkeypatch, capfd):
             patch.setattr(argparse.ArgumentParser, 'parse_args', all_known)
             patch.setattr(argparse.ArgumentParser, 'parse_known_args', some_known)
             patch.setattr(sys, 'argv', [str(tool), *arguments])
-            patch.setattr('mmdet_nrpn.utils.existing_file', Path)  # written by the commands before
+            patch.setattr('arguments.existing_file', Path)  # written by the commands before
             patch.setattr(sys, 'path', [str(tool.parent), *sys.path])
             patch.chdir(REPO)
             with pytest.raises(Parsed) as parsed:

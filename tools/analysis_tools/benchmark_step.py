@@ -11,12 +11,14 @@ import argparse
 import json
 import logging
 import statistics
+import sys
 from pathlib import Path
 
 import torch
 from timed_model import TimedModel
 
-from mmdet_nrpn.utils import at_least, existing_file
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import at_least, existing_file
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-rank', 'nrpn')]

@@ -21,7 +21,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from rich.progress import track
 
-from mmdet_nrpn.utils import at_least, existing_file, rpn_of
+from mmdet_nrpn.utils import rpn_of
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
+from arguments import at_least, existing_file
 
 
 def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
@@ -88,7 +91,6 @@ def main() -> None:
     parser.add_argument('--num-images', type=at_least(1), default=500, help='default: %(default)s')
     args = parser.parse_args()
     register_all_modules()
-    sys.path.append(str(Path(__file__).resolve().parents[1]))
     cfg = Config.fromfile(args.config)
     for name, value in count_positives(cfg, args.num_images).items():
         print(f'{name:22}{value:9.1f}')

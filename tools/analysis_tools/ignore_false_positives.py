@@ -26,7 +26,10 @@ from rich.progress import track
 from torch import nn
 
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import at_least, can_become_file, existing_file
+from mmdet_nrpn.utils import can_become_file
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import at_least, existing_file
 
 
 def training_set(cfg: Config) -> Tuple[BaseDataset, ConfigDict, str]:

@@ -23,9 +23,10 @@ from rich.progress import track
 from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.models.utils import in_float32
-from mmdet_nrpn.utils import can_become_file, existing_file, load_weights, rpn_of
+from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
+from arguments import existing_file
 from model_converters.strip_nrpn import fold_factor
 
 BUDGETS = (10, 100)

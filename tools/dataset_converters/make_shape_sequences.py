@@ -27,9 +27,8 @@ import numpy as np
 from make_shapes import CLASSES, background, make_folder, mask_of, outline, spoil
 from tqdm import tqdm
 
-from mmdet_nrpn.utils import at_least
-
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import at_least
 from mmdet_tools import run_mmdet_tool
 
 MIN_SIDE, MAX_SIDE = 24, 80  # pixels of a frame of side 256

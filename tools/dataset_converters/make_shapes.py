@@ -11,6 +11,7 @@ The same options always draw the same images: each has a random generator of its
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 from typing import Callable
 from xml.etree import ElementTree
@@ -19,7 +20,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mmdet_nrpn.utils import at_least
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import at_least
 
 CLASSES = ('disc', 'square', 'triangle')
 DIFFICULT_SHARE = 0.1

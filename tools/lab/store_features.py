@@ -14,9 +14,11 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdet_nrpn.utils import existing_file
+import mmdet_nrpn  # noqa: F401 (registers)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from arguments import existing_file
+
 # by the name that configs import it by: it registers its classes once
 from lab.features import SAMPLES, store_features
 

@@ -19,7 +19,10 @@ from pathlib import Path
 
 import torch
 
-from mmdet_nrpn.utils import existing_file, read_checkpoint
+from mmdet_nrpn.utils import read_checkpoint
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import existing_file
 
 NRPN = 'nrpn_head.'
 # MMDetection 2 calls the classes CLASSES
