@@ -1,4 +1,6 @@
-"""Draw recall against false positives from docs/results: rows of several seeds as points, sweeps as curves.
+"""Draw recall against false positives from docs/results: rows as points, sweeps as curves.
+
+Where rows have several seeds, those with one are left out.
 
 python .dev_scripts/draw_frontier.py docs/results/lab/frontier docs/images/frontier.png
 """
@@ -18,7 +20,9 @@ def main() -> None:
     parser.add_argument('out', type=Path, help='PNG file')
     args = parser.parse_args()
     table, folds = args.table, None
-    runs = pd.read_csv(table / 'runs.csv', comment='#').groupby('name').filter(lambda row: len(row) > 1)
+    runs = pd.read_csv(table / 'runs.csv', comment='#')
+    if runs['name'].duplicated().any():
+        runs = runs.groupby('name').filter(lambda row: len(row) > 1)
     # the table's order, the baseline first
     rows = (table / 'table.md').read_text().splitlines()[2:]
     names = [name for row in rows if (name := row.split('|')[1].strip() if '|' in row else '') in set(runs['name'])]
@@ -43,7 +47,8 @@ def main() -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     seeds = sorted(int(seed) for seed in runs['seed'].unique())
-    figure.suptitle(f'Mean and standard deviation over seeds {seeds}; the curve folds the nRPN; better is up and left')
+    shown = f'Mean and standard deviation over seeds {seeds}' if len(seeds) > 1 else f'Seed {seeds[0]}'
+    figure.suptitle(f'{shown}; the curve folds the nRPN; better is up and left')
     figure.savefig(args.out, dpi=110)
 
 

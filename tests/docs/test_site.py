@@ -63,7 +63,7 @@ def test_the_drawn_step_has_the_names_of_the_code(repo, tmp_path):
     assert drawn == shipped and len(drawn) > 10
 
 
-@pytest.mark.parametrize('name', ['frontier', 'held_out'])
+@pytest.mark.parametrize('name', ['frontier', 'held_out', 'full_size'])
 def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch, name):
     table, out = repo / 'docs' / 'results' / 'lab' / name, tmp_path / 'drawn.png'
     monkeypatch.setattr(sys, 'argv', ['draw_frontier.py', str(table), str(out)])
@@ -128,6 +128,7 @@ def test_last_values_are_kept(repo, tmp_path, monkeypatch, capsys):
         ('partly_labelled.md', 'teachers.csv'),
         ('detectors.md', 'lab/detectors.csv'),
         ('detectors.md', 'detectors.csv'),
+        ('full_size.md', 'lab/full_size/detectors.csv'),
     ],
 )
 def test_a_pages_table_is_made_from_its_values(repo, page, kept):
@@ -157,6 +158,15 @@ def test_a_pages_rows_are_those_of_the_benchmarks_table(repo, page, start, kept,
     assert len(shown) == num and all(len(cells) == metrics for cells in shown)
     for cells in shown:
         assert re.search(' .*'.join(map(re.escape, cells)), table), cells
+
+
+def test_the_full_sizes_rows_are_those_of_its_runs(repo):
+    rows = re.findall(r'^\| `([\w-]+)`.*?((?: \| [\d.]+){8}) \|$', (repo / 'docs' / 'full_size.md').read_text(), re.M)
+    runs = pd.read_csv(repo / 'docs' / 'results' / 'lab' / 'full_size' / 'runs.csv', comment='#', index_col='name')
+    runs = 100 * runs[['AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100']]
+    assert {name for name, _ in rows} == set(runs.index)
+    for name, cells in rows:
+        assert cells == ''.join(f' | {value:.1f}' for value in runs.loc[name]), name
 
 
 @pytest.mark.parametrize('start, kept', [('## Held out', 'held_out'), ('## Tuned', 'frontier')])
