@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 MARKERS = 'osD^vP*X<>'
+LEAST_NAMED = 0.25  # smaller factors lie too close to each other
 
 
 def main() -> None:
@@ -34,12 +35,13 @@ def main() -> None:
         for name, marker in zip(names, MARKERS):
             of_row = 100 * runs[runs['name'] == name][columns]
             (x, y), spread = of_row.mean(), of_row.std()
-            points = axis.errorbar(x, y, spread.iloc[1], spread.iloc[0], marker, capsize=2, lw=0.8, label=name)
+            bars = spread.iloc[::-1] if len(of_row) > 1 else (None, None)
+            points = axis.errorbar(x, y, *bars, marker, capsize=2, lw=0.8, label=name)
             of_fold = None if folds is None else folds[folds['name'] == name]
             if of_fold is not None and len(of_fold):
                 curve = 100 * of_fold.groupby('fold')[columns].mean()
                 axis.plot(*curve.to_numpy().T, '.-', color=points[0].get_color(), lw=1)
-                for fold, place in zip(curve.index[1:], curve.to_numpy()[1:]):
+                for fold, *place in curve[curve.index >= LEAST_NAMED].itertuples():
                     axis.annotate(f'{fold:g}', place, xytext=(3, -10), textcoords='offset points', fontsize=7)
         axis.set(
             xlabel=f'FP@{budget}: false positives among the top {budget}, %', ylabel=f'AR@{budget}: average recall, %'
