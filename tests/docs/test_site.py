@@ -63,7 +63,7 @@ def test_the_drawn_step_has_the_names_of_the_code(repo, tmp_path):
     assert drawn == shipped and len(drawn) > 10
 
 
-@pytest.mark.parametrize('name', ['frontier', 'held_out', 'full_size'])
+@pytest.mark.parametrize('name', ['frontier', 'held_out', 'full_size', 'whole'])
 def test_the_frontier_is_drawn_from_the_results(repo, tmp_path, monkeypatch, name):
     table, out = repo / 'docs' / 'results' / 'lab' / name, tmp_path / 'drawn.png'
     monkeypatch.setattr(sys, 'argv', ['draw_frontier.py', str(table), str(out)])
@@ -147,6 +147,7 @@ def test_a_pages_table_is_made_from_its_values(repo, page, kept):
         ('../README.md', '', 'lab/held_out', 4, 5),
         ('loss_weights.md', '## In the laboratory', 'lab/sgd', 3, 5),
         ('loss_weights.md', '## With AdamW', 'lab/weights', 5, 5),
+        ('whole.md', '', 'lab/whole', 3, 8),
     ],
 )
 def test_a_pages_rows_are_those_of_the_benchmarks_table(repo, page, start, kept, num, metrics):
@@ -169,13 +170,20 @@ def test_the_full_sizes_rows_are_those_of_its_runs(repo):
         assert cells == ''.join(f' | {value:.1f}' for value in runs.loc[name]), name
 
 
-@pytest.mark.parametrize('start, kept', [('## Held out', 'held_out'), ('## Tuned', 'frontier')])
-def test_the_frontiers_differences_are_those_of_its_runs(repo, start, kept):
-    text = (repo / 'docs' / 'frontier.md').read_text()
+@pytest.mark.parametrize(
+    'page, start, kept, num',
+    [
+        ('frontier.md', '## Held out', 'held_out', 5),
+        ('frontier.md', '## Tuned', 'frontier', 4),
+        ('whole.md', '', 'whole', 3),
+    ],
+)
+def test_differences_are_those_of_the_runs(repo, page, start, kept, num):
+    text = (repo / 'docs' / page).read_text()
     rows = re.findall(r'\(`(.+?)` - `(.+?)`.*?\) \| (.*) \|$', text[text.index(start) :].split('\n## ')[0], re.M)
     runs = pd.read_csv(repo / 'docs' / 'results' / 'lab' / kept / 'runs.csv', comment='#', index_col=['name', 'seed'])
     runs = 100 * runs[['AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100']]
-    assert len(rows) >= 4
+    assert len(rows) == num
     for name, other, cells in rows:
         seeds = runs.loc[name].index.intersection(runs.loc[other].index)
         ours, theirs = runs.loc[name].loc[seeds], runs.loc[other].loc[seeds]
