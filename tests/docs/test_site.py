@@ -1,4 +1,4 @@
-"""The site builds without a warning, and the drawing has the names that the code has."""
+"""The site builds without a warning, and what pages draw and tabulate is that of the code and of the results."""
 
 import json
 import re
@@ -11,6 +11,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from benchmark.report import paired_difference
+
+# the columns of a page's table
+METRICS = ['AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100']
 
 
 @pytest.fixture
@@ -164,7 +167,7 @@ def test_a_pages_rows_are_those_of_the_benchmarks_table(repo, page, start, kept,
 def test_the_full_sizes_rows_are_those_of_its_runs(repo):
     rows = re.findall(r'^\| `([\w-]+)`.*?((?: \| [\d.]+){8}) \|$', (repo / 'docs' / 'full_size.md').read_text(), re.M)
     runs = pd.read_csv(repo / 'docs' / 'results' / 'lab' / 'full_size' / 'runs.csv', comment='#', index_col='name')
-    runs = 100 * runs[['AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100']]
+    runs = 100 * runs[METRICS]
     assert {name for name, _ in rows} == set(runs.index)
     for name, cells in rows:
         assert cells == ''.join(f' | {value:.1f}' for value in runs.loc[name]), name
@@ -182,7 +185,7 @@ def test_differences_are_those_of_the_runs(repo, page, start, kept, num):
     text = (repo / 'docs' / page).read_text()
     rows = re.findall(r'\(`(.+?)` - `(.+?)`.*?\) \| (.*) \|$', text[text.index(start) :].split('\n## ')[0], re.M)
     runs = pd.read_csv(repo / 'docs' / 'results' / 'lab' / kept / 'runs.csv', comment='#', index_col=['name', 'seed'])
-    runs = 100 * runs[['AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100']]
+    runs = 100 * runs[METRICS]
     assert len(rows) == num
     for name, other, cells in rows:
         seeds = runs.loc[name].index.intersection(runs.loc[other].index)
