@@ -14,6 +14,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
@@ -23,7 +24,7 @@ from mmdet_nrpn.utils import load_weights
 @torch.no_grad()
 def measure(cfgs: list, checkpoints: list) -> dict:
     """Metrics by (whose proposals, whose features and second stage), 0 or 1 each."""
-    models = [MODELS.build(cfg.model).eval() for cfg in cfgs]
+    models = [MODELS.build(cfg.model).eval().to(get_device()) for cfg in cfgs]
     for model, checkpoint in zip(models, checkpoints):
         load_weights(model, checkpoint)
     loader = Runner.build_dataloader(cfgs[0].val_dataloader, seed=0)
