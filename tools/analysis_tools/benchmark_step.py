@@ -4,10 +4,12 @@
     python tools/analysis_tools/benchmark_step.py STOCK.py OURS.py BASELINE.py --size 320 320 --batch 4
 
 Every round times one step of each config in turn, on the same synthetic images, so a busy machine slows all of them;
-ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training.
+ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training,
+in predictions those of the first config.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import statistics
@@ -53,22 +55,28 @@ def main() -> None:
         print(f'Every time: {args.out}')
 
 
+def time_rounds(models: list, kind: str, rounds: int, times: dict) -> None:
+    for number in range(rounds + 1):
+        for model in models:
+            seconds = getattr(model, kind)()
+            if number:  # the first is to warm up
+                times[model.name][kind].append(seconds)
+        print(f'{kind}: round {number} of {rounds}', flush=True)
+
+
 def compare(args: argparse.Namespace) -> dict:
     models = [TimedModel(config, args.size, args.batch, args.device, args.amp) for config in args.configs]
     times = {model.name: dict(predict=[], step=[]) for model in models}
-    outputs = [model.outputs() for model in models]
-    # first, while the weights are equal: what there is to do in NMS hangs on them
-    for kind in ('predict', 'step'):
-        for number in range(args.rounds + 1):
-            for model in models:
-                seconds = getattr(model, kind)()
-                if number:  # the first is to warm up
-                    times[model.name][kind].append(seconds)
-            print(f'{kind}: round {number} of {args.rounds}', flush=True)
+    with contextlib.ExitStack() as stack:
+        # what there is to do in NMS hangs on the weights
+        equal = [stack.enter_context(model.weights_of(models[0])) for model in models]
+        outputs = [model.outputs() for model in models]
+        time_rounds(models, 'predict', args.rounds, times)
+    time_rounds(models, 'step', args.rounds, times)
     height, width = args.size
     print(f'\n{args.device}, {torch.get_num_threads()} threads, {args.batch} images of {height}x{width}')
     base = times[models[0].name]
-    for model, output in zip(models, outputs):
+    for model, output, has_weights in zip(models, outputs, equal):
         mine = times[model.name]
         parts, mine['peak_mib'] = model.parts(), model.peak_memory()
         mine['profiled_parts'] = dict(parts)
@@ -77,8 +85,9 @@ def compare(args: argparse.Namespace) -> dict:
             ratios = [a / b for a, b in zip(mine[kind], base[kind])]
             print(f'  {kind:8} {spread(mine[kind])} s, ratio {spread(ratios)}')
         print(f'  memory   {mine["peak_mib"]:.0f} MiB, ratio {mine["peak_mib"] / base["peak_mib"]:.3f}')
-        same = all(torch.equal(a, b) for a, b in zip(output, outputs[0]))
-        print(f'  with equal weights, predicts {"the same bit for bit as" if same else "OTHERWISE than"} the first')
+        if has_weights:
+            same = all(torch.equal(a, b) for a, b in zip(output, outputs[0]))
+            print(f'  with equal weights, predicts {"the same bit for bit as" if same else "OTHERWISE than"} the first')
         whole = parts.pop('the step')
         for name, seconds in parts.items():
             print(f'    {name:15} {1000 * seconds:8.1f} ms, {seconds / whole:6.1%} of the profiled step')

@@ -1,6 +1,8 @@
+import contextlib
+import copy
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import torch
 from mmdet.registry import MODELS
@@ -46,6 +48,16 @@ class TimedModel:
         heads = cfg.model.get('roi_head', {}).get('bbox_head', {})
         head = heads[0] if isinstance(heads, list) else heads  # a cascade has several
         self.num_classes = head.get('num_classes', 2)  # an RPN asks for none, and synthetic labels start at 1
+
+    @contextlib.contextmanager
+    def weights_of(self, other: 'TimedModel') -> Iterator[bool]:
+        """Have the other model's weights for as long as this lasts; says whether all but an nRPN's could be taken."""
+        own = copy.deepcopy(self.model.state_dict())
+        theirs = other.model.state_dict()
+        fitting = {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
+        self.model.load_state_dict(fitting, strict=False)
+        yield all(name in fitting for name in [*theirs, *own] if 'nrpn_head' not in name)
+        self.model.load_state_dict(own)
 
     def synthetic_batch(self) -> dict:
         """Images of noise with random objects, ignored ones and masks: the same ones always."""
