@@ -105,7 +105,8 @@ def test_does_what_its_name_says(path):
     detector = detector_of(cfg)
     head, sampler = detector.rpn_head, detector.train_cfg.rpn.sampler
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
-    assert (head.loss_cls.type == 'FocalLoss') is ('focal' in method or 'rank' in method)
+    is_rpn = cfg.model.type == 'RPN'
+    assert (head.loss_cls.type == 'FocalLoss') is ('focal' in method or 'rank' in method and is_rpn)
     assert (sampler.type == 'NRPNSampler') is (method in PAPER)
     assert (head.type == 'RPNHead') is (method in STOCK)
     assert ('loss_rank' in head) is ('rank' in method)
@@ -118,7 +119,6 @@ def test_does_what_its_name_says(path):
         )
     assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is (path in TRACKERS)
     assert (detector is not cfg.model) is (path in TRACKERS + TEACHERS)
-    is_rpn = cfg.model.type == 'RPN'
     assert is_rpn is not any('rcnn' in part for part in (method, *rest))
     assert (cfg.val_evaluator.type == 'ProposalMetric') is is_rpn
 
@@ -152,9 +152,16 @@ def test_a_detectors_template_is_the_stock_one_with_the_base_that_docs_name(path
 
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if 'rank' in path.stem], ids=lambda path: path.stem)
-def test_losses_are_louder_where_adamw_trains_a_second_stage_too(path):
+def test_ranking_stands_beside_focal_loss_in_an_rpn_and_beside_its_own_losses_in_a_detector(path):
     cfg = load(path)
-    is_louder = 'roi_head' in detector_of(cfg) and cfg.optim_wrapper.optimizer.type == 'AdamW'
-    head = detector_of(cfg).get('rpn_head') or detector_of(cfg).bbox_head
+    detector = detector_of(cfg)
+    head, sampler = (
+        detector.get('rpn_head') or detector.bbox_head,
+        detector.train_cfg.get('rpn', detector.train_cfg).sampler,
+    )
     weights = [loss.loss_weight for loss in (head.loss_cls, head.loss_bbox, head.loss_rank)]
-    assert weights == ([1.0, 1.0, 0.1] if is_louder else [0.1, 0.1, 0.01])
+    if 'roi_head' in detector:
+        assert weights == [1.0, 1.0, 0.01] and sampler.type == 'RandomSampler'
+        assert head.loss_cls.type == 'CrossEntropyLoss' and 'init_cfg' not in head
+    else:
+        assert weights == [0.1, 0.1, 0.01] and sampler.type == 'PseudoSampler'
