@@ -76,13 +76,19 @@ def test_hardest(train_step):
     assert n[result.hard_anchors].min() >= n[result.random_anchors].max()
 
 
-def test_the_recommended_setting_is_the_one_that_is_measured(repo, tmp_path):
+@pytest.mark.parametrize(
+    'number, stock, method',
+    [
+        (0, 'rpn/rpn_r50_fpn_1x_coco', 'nrpn-rank'),
+        (1, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'nrpn-rank_detector'),
+    ],
+)
+def test_the_recommended_setting_is_the_one_that_is_measured(repo, tmp_path, number, stock, method):
+    base = f'mmdet::{stock}.py'
     texts = dict(
-        readme=python_blocks(repo / 'README.md')[0],
-        method=f"_base_ = ['mmdet::rpn/rpn_r50_fpn_1x_coco.py', '{repo}/configs/nrpn/_base_/methods/nrpn-rank.py']\n"
-        'model = _base_.method\n',
+        readme=f"_base_ = ['{base}']\n" + python_blocks(repo / 'README.md')[number],
+        method=f"_base_ = ['{base}', '{repo}/configs/nrpn/_base_/methods/{method}.py']\nmodel = _base_.method\n",
     )
-    texts['readme'] = "_base_ = ['mmdet::rpn/rpn_r50_fpn_1x_coco.py']\n" + texts['readme']
     models = []
     for name, text in texts.items():
         (tmp_path / f'{name}.py').write_text(text)
@@ -131,11 +137,11 @@ def test_config_lines_build(repo, tmp_path, examples, name):
 def test_the_recommended_setting_in_a_tracker_and_a_teacher(repo, tmp_path, page, base, kind):
     path = repo / 'docs' / f'{page}.md'
     assert page == 'tracking' or base in path.read_text()
-    lines = python_blocks(repo / 'README.md')[0] + python_blocks(path)[0]
+    lines = python_blocks(repo / 'README.md')[1] + python_blocks(path)[0]
     (tmp_path / 'mine.py').write_text(f"_base_ = ['{base}']\n{lines}")
     model = MODELS.build(Config.fromfile(tmp_path / 'mine.py').model)
     assert type(model).__name__ == kind
     for detector in [model.detector] if page == 'tracking' else [model.student, model.teacher]:
         head = detector.rpn_head
         assert head.loss_rank is not None and type(head.nrpn_head).__name__ == 'NRPNHead'
-        assert type(head.sampler).__name__ == 'PseudoSampler'
+        assert type(head.sampler).__name__ == 'RandomSampler'

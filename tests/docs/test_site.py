@@ -132,6 +132,7 @@ def test_last_values_are_kept(repo, tmp_path, monkeypatch, capsys):
         ('detectors.md', 'lab/detectors.csv'),
         ('detectors.md', 'detectors.csv'),
         ('full_size.md', 'lab/full_size/detectors.csv'),
+        ('full_size.md', 'lab/full_size/detectors_rpn.csv'),
     ],
 )
 def test_a_pages_table_is_made_from_its_values(repo, page, kept):
@@ -165,12 +166,22 @@ def test_a_pages_rows_are_those_of_the_benchmarks_table(repo, page, start, kept,
 
 
 def test_the_full_sizes_rows_are_those_of_its_runs(repo):
-    rows = re.findall(r'^\| `([\w-]+)`.*?((?: \| [\d.]+){8}) \|$', (repo / 'docs' / 'full_size.md').read_text(), re.M)
+    text = (repo / 'docs' / 'full_size.md').read_text().partition('\n## ')[0]
+    rows = re.findall(r'^\| `([\w-]+)`.*?((?: \| [\d.]+){8}) \|$', text, re.M)
     runs = pd.read_csv(repo / 'docs' / 'results' / 'lab' / 'full_size' / 'runs.csv', comment='#', index_col='name')
     runs = 100 * runs[METRICS]
     assert {name for name, _ in rows} == set(runs.index)
     for name, cells in rows:
         assert cells == ''.join(f' | {value:.1f}' for value in runs.loc[name]), name
+
+
+def test_the_second_stages_start_is_that_of_the_runs(repo):
+    rows = re.findall(r'^\| `([\w-]+)`((?: \| 0\.\d{3}){6}) \|$', (repo / 'docs' / 'full_size.md').read_text(), re.M)
+    kept = repo / 'docs' / 'results' / 'lab' / 'full_size' / 'detectors_start.csv'
+    losses = pd.read_csv(kept, index_col=['name', 'seed', 'step']).loss_bbox
+    assert len(rows) == 5
+    for name, cells in rows:
+        assert cells == ''.join(f' | {loss:.3f}' for loss in losses.loc[name, 1]), name
 
 
 @pytest.mark.parametrize(
