@@ -29,6 +29,7 @@ VARIANTS = dict(
     rank={**FOCAL, **RANK},
     rank_without_nrpn={**FOCAL, **RANK, 'nrpn_head': None},
     rank_on_samples={**RANK, 'hardness': 'rpn'},
+    rank_beside_stock={**RANK, 'train_cfg.sampler': small_head.HEAD['train_cfg']['sampler']},
     paper={'nrpn_head': dict(type='PaperNRPNHead')},
     one_candidate={'nrpn_head': dict(type='NRPNHead', max_num=1), **RANK},
     many_asked={'train_cfg.sampler.num': 100_000, 'train_cfg.sampler.hard_fraction': 1.0},

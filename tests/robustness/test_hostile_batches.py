@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 
 from mmdet_nrpn import NRPNSampler
 
-STEPS = 40  # of each of the eleven variants; 200 each were run once
+STEPS = 40  # of each of the twelve variants; 200 each were run once
 
 
 def hostile_hardness(hardness, step):

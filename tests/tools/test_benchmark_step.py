@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import torch
+
+from mmdet_nrpn.utils import rpn_of
 
 TOOL = 'tools/analysis_tools/benchmark_step.py'
-SMALL = ('--size', 64, 96, '--batch', 1, '--rounds', 1)
 
 
 @pytest.mark.slow
@@ -26,16 +28,38 @@ def test_times_parts_memory_and_predictions(run_tool, tmp_path):
 
 
 @pytest.mark.slow
-def test_predictions_are_compared_with_equal_weights(run_tool):
-    """With focal loss an RPN starts at another objectness than stock's. Of another network, no weights can be taken."""
-    same = 'predicts the same bit for bit as the first'
-    rpns = [f'configs/nrpn/{row}_r18-w16_fpn_demo_shapes.py' for row in ('rpn', 'nrpn-rank')]
-    done = run_tool(TOOL, *rpns, 'configs/nrpn/rpn_efficientnet-lite0_fpn_320px_voc07.py', *SMALL)
+def test_predictions_are_compared_with_equal_weights(run_tool, repo, tmp_path):
+    """With focal loss an RPN starts at another objectness than stock's."""
+    configs = repo / 'configs' / 'nrpn'
+    stock = configs / 'faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
+    focal = tmp_path / 'focal.py'
+    method = configs / '_base_' / 'methods' / 'nrpn-rank.py'
+    focal.write_text(f"_base_ = ['{stock}', '{method}']\nmodel = _base_.method\n")
+    other = configs / 'rpn_r18-w16_fpn_demo_shapes.py'
+    done = run_tool(TOOL, stock, focal, other, '--size', 64, 96, '--batch', 1, '--rounds', 1)
     assert done.returncode == 0, done.stderr
-    stock, ours, other = done.stdout.split('\n\n')[-3:]
-    assert same in stock and same in ours and 'predicts' not in other
+    of_stock, of_focal, of_other = done.stdout.split('\n\n')[-3:]
+    same = 'with equal weights, predicts the same bit for bit as the first'
+    assert same in of_stock and same in of_focal
+    assert 'has other weights than the first' in of_other and 'predicts' not in of_other
 
-    detectors = [f'configs/nrpn/{row}faster-rcnn_r18-w16_fpn_demo_semi-shapes.py' for row in ('', 'nrpn-rank_')]
-    done = run_tool(TOOL, *detectors, *SMALL)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count(same) == 2
+
+def test_weights_are_lent(repo, monkeypatch):
+    monkeypatch.syspath_prepend(str(repo / 'tools' / 'analysis_tools'))
+    from timed_model import TimedModel
+
+    names = ('rpn_r18-w16_fpn_demo_shapes', 'nrpn-rank_r18-w16_fpn_demo_shapes', 'rpn_r18_fpn_short_own-coco')
+    stock, ours, other = (
+        TimedModel(repo / 'configs' / 'nrpn' / f'{name}.py', (64, 64), 1, 'cpu', amp=False) for name in names
+    )
+
+    def bias(model):
+        return rpn_of(model.model).rpn_cls.bias.detach().clone()
+
+    starts = [bias(model) for model in (stock, ours, other)]
+    assert not torch.equal(starts[0], starts[1])
+    with ours.weights_of(stock) as fit:
+        assert fit and torch.equal(bias(ours), starts[0])
+    with other.weights_of(ours) as fit:
+        assert not fit and torch.equal(bias(other), starts[2])
+    assert all(torch.equal(bias(model), start) for model, start in zip((stock, ours, other), starts))

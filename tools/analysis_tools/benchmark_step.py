@@ -5,7 +5,7 @@
 
 Every round times one step of each config in turn, on the same synthetic images, so a busy machine slows all of them;
 ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training,
-in predictions those of the first config.
+in predictions those of the first config, where they fit.
 """
 
 import argparse
@@ -88,6 +88,8 @@ def compare(args: argparse.Namespace) -> dict:
         if has_weights:
             same = all(torch.equal(a, b) for a, b in zip(output, outputs[0]))
             print(f'  with equal weights, predicts {"the same bit for bit as" if same else "OTHERWISE than"} the first')
+        else:
+            print('  has other weights than the first: predictions are not compared')
         whole = parts.pop('the step')
         for name, seconds in parts.items():
             print(f'    {name:15} {1000 * seconds:8.1f} ms, {seconds / whole:6.1%} of the profiled step')

@@ -51,13 +51,16 @@ class TimedModel:
 
     @contextlib.contextmanager
     def weights_of(self, other: 'TimedModel') -> Iterator[bool]:
-        """Have the other model's weights for as long as this lasts; says whether all but an nRPN's could be taken."""
-        own = copy.deepcopy(self.model.state_dict())
-        theirs = other.model.state_dict()
-        fitting = {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
-        self.model.load_state_dict(fitting, strict=False)
-        yield all(name in fitting for name in [*theirs, *own] if 'nrpn_head' not in name)
-        self.model.load_state_dict(own)
+        """Have the other model's weights meanwhile, where all but an nRPN's fit; gives whether they do."""
+        own, theirs = (
+            {name: tensor for name, tensor in model.state_dict().items() if 'nrpn_head' not in name}
+            for model in (copy.deepcopy(self.model), other.model)
+        )
+        fit = {name: tensor.shape for name, tensor in own.items()} == {name: t.shape for name, t in theirs.items()}
+        if fit:
+            self.model.load_state_dict(theirs, strict=False)
+        yield fit
+        self.model.load_state_dict(own, strict=False)
 
     def synthetic_batch(self) -> dict:
         """Images of noise with random objects, ignored ones and masks: the same ones always."""

@@ -24,6 +24,7 @@ from ..utils import (
     objectness_logits,
     on_ignored,
 )
+from .removed_settings import RANK
 from .rpn_head_with_nrpn import RPNHeadWithNRPN
 
 HARDNESS_SOURCES = ('nrpn', 'rpn')
@@ -110,8 +111,7 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
             warnings.warn(
                 f'HardNegativeRPNHead: {type(self.sampler).__name__} samples no hard negatives and there is no '
                 f'loss_rank, so the RPN learns nothing from hardness={self.hardness!r}; write '
-                "loss_rank=dict(type='HardNegativeRankLoss'), train_cfg.rpn.sampler=dict(type='NRPNSampler'), or "
-                'nrpn_head=None',
+                f"{RANK}, train_cfg.rpn.sampler=dict(type='NRPNSampler'), or nrpn_head=None",
                 stacklevel=2,
             )
 

@@ -5,7 +5,7 @@ from typing import Optional
 
 from mmdet.models.dense_heads import AnchorHead, RPNHead
 
-RANK = "loss_rank=dict(type='HardNegativeRankLoss')"
+RANK = "loss_rank=dict(type='HardNegativeRankLoss', loss_weight=0.01, prior_weight=2.0)"
 PAPER = "nrpn_head=dict(type='PaperNRPNHead')"
 RPN_HEAD = {'hardness_weight': f'remove it; to learn from hard negatives among all anchors, write {RANK}'}
 RPN_ARGUMENTS = {*signature(RPNHead.__init__).parameters, *signature(AnchorHead.__init__).parameters}

@@ -371,6 +371,7 @@ class Waits(TorchDispatchMode):
     [
         (dict(FOCAL, loss_rank=RANK), FOCAL),
         (dict(FOCAL, loss_rank=RANK, nrpn_head=None), FOCAL),
+        (dict(loss_rank=RANK), {}),
         (dict(sampler=dict(type='NRPNSampler', warmup=0)), dict(sampler=dict(type='RandomSampler'))),
     ],
 )

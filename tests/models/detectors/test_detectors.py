@@ -13,6 +13,7 @@ METHODS = dict(
     nrpn=NRPN,
     paper=dict(type='HardNegativeRPNHead', nrpn_head=dict(type='PaperNRPNHead')),
     rank=dict(type='HardNegativeRPNHead', loss_cls=FOCAL, loss_rank=dict(type='HardNegativeRankLoss')),
+    rank_beside_stock=dict(type='HardNegativeRPNHead', loss_rank=dict(type='HardNegativeRankLoss')),
 )
 DETECTORS = {
     'RPN': 'rpn/rpn_r50_fpn_1x_coco.py',
@@ -34,9 +35,9 @@ def model_cfg(name, **rpn_head):
         cfg.train_cfg.rpn_proposal.max_per_img = 100
     cfg = Config(dict(model=cfg))
     cfg.merge_from_dict({'model.rpn_head': rpn_head})
-    if 'loss_rank' in rpn_head:
+    if 'loss_cls' in rpn_head:
         cfg.model.train_cfg.rpn.sampler = dict(type='PseudoSampler')
-    elif rpn_head:
+    elif rpn_head and 'loss_rank' not in rpn_head:
         cfg.model.train_cfg.rpn.sampler.type = 'NRPNSampler'
     return cfg.model
 
@@ -56,9 +57,9 @@ def test_trains_under_the_stock_detector(name, method):
     losses = model(**inputs(model, name == 'MaskRCNN'), mode='loss')
     assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_nrpn_cls', 'nrpn_false_positives'} <= set(losses)
     assert ('loss_nrpn_bbox' in losses) is (method == 'paper')
-    assert ('loss_rpn_rank' in losses) is (method == 'rank')
+    assert ('loss_rpn_rank' in losses) is ('rank' in method)
     total, logged = model.parse_losses(losses)
-    assert ({'rpn_hard_neg_score', 'rpn_random_neg_score'} <= set(logged)) is (method != 'rank')
+    assert ({'rpn_hard_neg_score', 'rpn_random_neg_score'} <= set(logged)) is ('rank' not in method)
     parts = [value for key, value in logged.items() if 'loss' in key and key != 'loss']
     torch.testing.assert_close(total, sum(parts))  # what is only logged is not trained on
     total.backward()
