@@ -30,6 +30,8 @@ def last_values(work_dir: Path) -> pd.DataFrame:
         rows[name, int(seed)] = {
             key.split('/')[-1]: value for key, value in reversed(measured[-1].items()) if '/' in key
         }
+    if not rows:
+        raise SystemExit(f'{work_dir} has no run that ended')
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis(['name', 'seed'])
 
 

@@ -124,6 +124,14 @@ def test_last_values_are_kept(repo, tmp_path, monkeypatch, capsys):
     assert '| `b` | 1 | 50.0 |' in capsys.readouterr().out
 
 
+def test_without_a_run_that_ended_nothing_is_kept(repo, tmp_path, monkeypatch):
+    out = tmp_path / 'kept.csv'
+    monkeypatch.setattr(sys, 'argv', ['keep_last_values.py', str(tmp_path / 'work'), str(out), 'mAP'])
+    with pytest.raises(SystemExit, match='work has no run that ended'):
+        runpy.run_path(str(repo / '.dev_scripts' / 'keep_last_values.py'), run_name='__main__')
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     'page, kept',
     [
