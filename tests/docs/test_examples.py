@@ -97,6 +97,10 @@ def test_the_recommended_setting_is_the_one_that_is_measured(repo, tmp_path, num
     assert models[0] == models[1]
 
 
+def test_the_detectors_page_has_the_lines_of_readme(repo):
+    assert python_blocks(repo / 'docs' / 'detectors.md') == python_blocks(repo / 'README.md')[1:2]
+
+
 @pytest.mark.parametrize(
     'name',
     ['README.md', *(f'docs/{n}.md' for n in ('extending', 'measuring', 'overlap_loss', 'promises', 'seeing'))],

@@ -51,16 +51,21 @@ class TimedModel:
 
     @contextlib.contextmanager
     def weights_of(self, other: 'TimedModel') -> Iterator[bool]:
-        """Have the other model's weights meanwhile, where all but an nRPN's fit; gives whether they do."""
-        own, theirs = (
-            {name: tensor for name, tensor in model.state_dict().items() if 'nrpn_head' not in name}
-            for model in (copy.deepcopy(self.model), other.model)
-        )
+        """Have the other model's weights for as long as this lasts, where all but an nRPN's fit.
+
+        Yields:
+            bool: Whether they fit. If not, the model keeps its own.
+        """
+        own, theirs = copy.deepcopy(self._weights()), other._weights()
         fit = {name: tensor.shape for name, tensor in own.items()} == {name: t.shape for name, t in theirs.items()}
         if fit:
             self.model.load_state_dict(theirs, strict=False)
         yield fit
         self.model.load_state_dict(own, strict=False)
+
+    def _weights(self) -> Dict[str, torch.Tensor]:
+        """All but an nRPN's, which not every model has."""
+        return {name: tensor for name, tensor in self.model.state_dict().items() if 'nrpn_head' not in name}
 
     def synthetic_batch(self) -> dict:
         """Images of noise with random objects, ignored ones and masks: the same ones always."""

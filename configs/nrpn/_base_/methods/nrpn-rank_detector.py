@@ -1,5 +1,5 @@
 # nrpn-rank in a detector: the RPN keeps its own losses and samples, and every positive is ranked above the hardest
-# negatives, weighted by the nRPN. With focal loss, as in nrpn-rank.py, mAP falls (docs/detectors.md).
+# negatives, weighted by the nRPN. With focal loss, as in nrpn-rank.py, mAP fell (docs/detectors.md).
 method = dict(
     rpn_head=dict(
         type='HardNegativeRPNHead',
