@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from mmdet_nrpn import HardNegativeRankLoss, HardNegativeRPNHead, NRPNHead, NRPNSampler
-from mmdet_nrpn.models.utils import Candidates, mine_candidates
+from mmdet_nrpn.utils import Candidates, mine_candidates
 
 RPN, NRPN, DATA = '#cfe8ff', '#ffe2b8', '#eeeeee'
 matplotlib.rcParams['svg.fonttype'] = 'none'  # text, not outlines

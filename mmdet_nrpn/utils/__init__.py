@@ -1,5 +1,23 @@
 from .checkpoints import read_checkpoint
+from .checks import can_become_file, check_number
 from .detectors import load_weights, rpn_of
-from .files import can_become_file
+from .levels import flatten_levels, in_float32, objectness_logits
+from .mining import Candidates, clip_bboxes, false_positives, max_ious, mine_candidates, on_ignored, sample_from
 
-__all__ = ['can_become_file', 'load_weights', 'read_checkpoint', 'rpn_of']
+__all__ = [
+    'Candidates',
+    'can_become_file',
+    'check_number',
+    'clip_bboxes',
+    'false_positives',
+    'flatten_levels',
+    'in_float32',
+    'load_weights',
+    'max_ious',
+    'mine_candidates',
+    'objectness_logits',
+    'on_ignored',
+    'read_checkpoint',
+    'rpn_of',
+    'sample_from',
+]

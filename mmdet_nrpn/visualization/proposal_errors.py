@@ -8,7 +8,7 @@ from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..models.utils import clip_bboxes, false_positives, in_float32
+from ..utils import clip_bboxes, false_positives, in_float32
 
 # From this IoU on, two boxes are in the same place.
 SAME_PLACE_IOU = 0.5

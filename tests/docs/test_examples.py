@@ -8,8 +8,7 @@ from mmdet.registry import HOOKS, METRICS, MODELS
 from mmengine.config import Config
 
 import mmdet_nrpn
-from mmdet_nrpn.models.utils import objectness_logits
-from mmdet_nrpn.utils import rpn_of
+from mmdet_nrpn.utils import objectness_logits, rpn_of
 
 
 def python_blocks(path):

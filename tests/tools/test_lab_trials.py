@@ -6,7 +6,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from torch import nn
 
 from mmdet_nrpn import NRPNHead
-from mmdet_nrpn.models.utils import Candidates, objectness_logits
+from mmdet_nrpn.utils import Candidates, objectness_logits
 
 OBJECTS = [[4.0, 4, 40, 36], [30.0, 20, 62, 60]]
 

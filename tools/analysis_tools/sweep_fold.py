@@ -22,8 +22,7 @@ from rich.progress import track
 
 from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.models.utils import in_float32
-from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+from mmdet_nrpn.utils import can_become_file, in_float32, load_weights, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
 from arguments import existing_file

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from mmdet_nrpn.models import HardNegativeRPNHead, NRPNHead
 from mmdet_nrpn.models.losses import OverlapTarget
-from mmdet_nrpn.models.utils import Candidates, flatten_levels, objectness_logits
-from mmdet_nrpn.utils import rpn_of
+from mmdet_nrpn.utils import Candidates, flatten_levels, objectness_logits, rpn_of
 
 
 @MODELS.register_module()

@@ -12,8 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ...models import HardNegativeRPNHead, NRPNSampler
-from ...models.utils import check_number
-from ...utils import rpn_of
+from ...utils import check_number, rpn_of
 from ...visualization import ProposalErrors, SampledNegatives, find_proposal_errors
 
 # An anchor that overlaps another by this IoU is the same one, in an image that may since have been flipped.

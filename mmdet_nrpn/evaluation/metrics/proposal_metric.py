@@ -11,8 +11,7 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from ...models.utils import clip_bboxes, false_positives
-from ...utils import can_become_file
+from ...utils import can_become_file, clip_bboxes, false_positives
 from ..functional.proposal_recall import box_ious, match_proposals
 from ..ground_truth import GroundTruth, dataset_being_evaluated
 
@@ -35,7 +34,7 @@ class ProposalMetric(BaseMetric):
     - ``recall@N@IoU`` at single thresholds;
     - ``ABO@N``: mean over objects of the IoU of the best of the top N proposals (average best overlap);
     - ``FP@N``: mean over images (those with proposals) of the share of false positives in the top N, as
-      :func:`~mmdet_nrpn.models.utils.false_positives` defines them for the training of nRPN.
+      :func:`~mmdet_nrpn.utils.false_positives` defines them for the training of nRPN.
 
     Ignored objects need not be found, and a proposal on one is not false. A recall of no objects is -1, as in
     COCOeval.

@@ -15,7 +15,7 @@ from torch.profiler import record_function
 
 from ..losses import HardNegativeRankLoss, OverlapLoss, OverlapTarget
 from ..task_modules import NRPNSampler
-from ..utils import (
+from ...utils import (
     Candidates,
     clip_bboxes,
     flatten_levels,

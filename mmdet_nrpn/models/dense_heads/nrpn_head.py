@@ -5,7 +5,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..utils import Candidates, check_number, objectness_logits
+from ...utils import Candidates, check_number, objectness_logits
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..utils import Candidates, in_float32, objectness_logits
+from ...utils import Candidates, in_float32, objectness_logits
 
 # An RPN's own threshold of NMS.
 NMS_IOU_THR = 0.7

@@ -9,7 +9,7 @@ from mmengine.model import PretrainedInit, initialize
 from torch import Tensor, nn
 
 from ..losses import OverlapLoss
-from ..utils import in_float32
+from ...utils import in_float32
 from .nrpn_head import NRPNHead
 from .removed_settings import refuse_removed_settings, refuse_settings_of_an_rpn
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from ..utils import check_number
+from ...utils import check_number
 
 # A weighted prior is cut off here, so that an infinite one leaves the loss finite: exp(-100) is next to nothing.
 MOST = 100

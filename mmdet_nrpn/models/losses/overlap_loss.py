@@ -7,7 +7,7 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from ..utils import check_number
+from ...utils import check_number
 
 MODES = ('saturating', 'printed', 'reweighted')
 REDUCTIONS = ('none', 'mean', 'sum')

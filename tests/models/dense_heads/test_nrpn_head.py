@@ -4,7 +4,7 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.structures import InstanceData
 
 from mmdet_nrpn import NRPNHead
-from mmdet_nrpn.models.utils import mine_candidates
+from mmdet_nrpn.utils import mine_candidates
 
 BOXES = torch.tensor([[x, 0.0, x + 32, 32] for x in (0, 32, 64, 96)])
 META = [dict(img_shape=(32, 128))]

@@ -3,7 +3,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 
-from mmdet_nrpn.models.utils import mine_candidates
+from mmdet_nrpn.utils import mine_candidates
 
 PAPER = dict(nrpn_head=dict(type='PaperNRPNHead'))
 

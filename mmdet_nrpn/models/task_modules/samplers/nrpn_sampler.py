@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.profiler import record_function
 
-from ...utils import check_number, sample_from
+from ....utils import check_number, sample_from
 
 
 @TASK_UTILS.register_module()

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from typing import Any
 
 
@@ -36,3 +37,9 @@ def check_number(
     elif math.isfinite(low):
         bounds = f'{">" if above_low else ">="} {low}'
     raise ValueError(f'{owner}: {name} must be {kind} {bounds}, got {name}={value!r}')
+
+
+def can_become_file(path: Path) -> bool:
+    """Whether a path can be written as a file: it is no folder, and nothing above it is a file."""
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    return above.is_dir() and not path.is_dir()

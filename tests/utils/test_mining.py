@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.structures import InstanceData
 
-from mmdet_nrpn.models.utils import false_positives, mine_candidates, objectness_logits, sample_from
+from mmdet_nrpn.utils import false_positives, mine_candidates, objectness_logits, sample_from
 
 SIZE = (60, 80)  # height, width
 NOTHING = InstanceData(bboxes=torch.zeros(0, 4))
