@@ -1,9 +1,0 @@
-# The recommended setting without its nRPN: focal loss, and every positive ranked above the hardest negatives.
-_base_ = ['./rpn-focal.py']
-method = dict(
-    rpn_head=dict(
-        type='HardNegativeRPNHead',
-        nrpn_head=None,
-        loss_rank=dict(type='HardNegativeRankLoss', loss_weight=0.01),
-    ),
-)
