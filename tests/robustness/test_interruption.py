@@ -84,7 +84,7 @@ def checkpoints(work_dir):
 def test_killed_while_it_saves_and_on_a_full_disk_it_ends_where_it_would_have(
     start, run_tool, arguments, env, tmp_path
 ):
-    name = 'nrpn-overlap'  # trains and samples by a second RPN
+    name = 'paper-nrpn-overlap'  # trains and samples by a second RPN
     straight, killed = tmp_path / 'straight', tmp_path / 'killed'
     done = run_tool(*arguments(name, straight), **env)
     assert done.returncode == 0, done.stderr

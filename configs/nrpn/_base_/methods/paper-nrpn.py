@@ -2,7 +2,7 @@
 method = dict(
     rpn_head=dict(
         type='HardNegativeRPNHead',
-        nrpn_head=dict(type='PaperNRPNHead'),
+        nrpn_head=dict(type='PaperNRPNHead', max_num=1000, iou_thr=0.3, nms_iou_thr=0.7, max_objects=64),
         loss_rank=None,
         hardness='nrpn',
     ),
