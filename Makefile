@@ -1,4 +1,4 @@
-# make demo: set up, train a stock RPN and nrpn-rank, and compare them
+# make demo: set up, train a stock RPN and nrpn-focal, and compare them
 # make check: set up, lint, check types, run the tests that train nothing
 # make test: set up, lint and test
 # make docs: set up, build the documentation's site
@@ -11,7 +11,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 DEMO := work_dirs/demo$(VENV:.venv%=%)
 DEMO_RPN := configs/nrpn/rpn_r18-w16_fpn_demo_shapes
-DEMO_NRPN := configs/nrpn/nrpn-rank_r18-w16_fpn_demo_shapes
+DEMO_NRPN := configs/nrpn/nrpn-focal_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
 # threads wait for each other asleep, where spinning would take a core from other processes
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -23,7 +23,7 @@ endif
 .PHONY: help setup demo lint check test docs
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
-	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-rank side by side, compare'
+	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-focal side by side, compare'
 	@echo 'make check   set up, lint, check types, run the tests that train nothing'
 	@echo 'make test    set up, lint, check types, run all tests'
 	@echo 'make docs    set up, build the documentation in site/; a broken link fails'

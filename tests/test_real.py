@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 STEPS = 28
-PARTS = ('models/rpn_r50-caffe_fpn', 'datasets/voc07', 'schedules/schedule_short', 'methods/nrpn-rank')
+PARTS = ('models/rpn_r50-caffe_fpn', 'datasets/voc07', 'schedules/schedule_short', 'methods/nrpn-focal')
 # small images, and a backbone that need not learn
 CONFIG = """
 _base_ = {bases}

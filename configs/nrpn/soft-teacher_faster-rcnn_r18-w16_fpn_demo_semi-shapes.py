@@ -1,5 +1,5 @@
 # MMDetection's SoftTeacher, a quarter of the images labelled. Start it (load_from) from the checkpoint of
-# faster-rcnn_r18-w16_fpn_demo_semi-shapes.py, and the one with nrpn-rank from that of nrpn-rank. Thresholds and weights
+# faster-rcnn_r18-w16_fpn_demo_semi-shapes.py, and the one with nrpn from that of nrpn. Thresholds and weights
 # are lower than MMDetection's, whose teacher learns for 180 000 steps.
 _base_ = [
     './_base_/models/faster-rcnn_r18-w16_fpn.py',

@@ -9,7 +9,8 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
 
-PAPER = ('nrpn', 'nrpn-overlap')
+PAPER = ('paper-nrpn', 'paper-nrpn-overlap')
+RANKING = ('nrpn', 'nrpn-focal', 'rpn-focal-rank')
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
 # a test of its own trains them: tests/models/detectors/test_ignoring_soft_teacher.py
 TEACHERS = [path for path in CONFIGS if 'soft-teacher' in path.stem]
@@ -60,10 +61,10 @@ def test_builds_trains_a_step_and_predicts(path):
     assert torch.isfinite(loss)
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     method = path.stem.split('_')[0]
-    assert ('loss_nrpn_cls' in logged) is method.startswith('nrpn')
+    assert ('loss_nrpn_cls' in logged) is ('nrpn' in method)
     assert ('loss_nrpn_bbox' in logged) is (method in PAPER)
     assert ('rpn_hard_neg_score' in logged) is (method in PAPER)
-    assert ('loss_rpn_rank' in logged) is ('rank' in method)
+    assert ('loss_rpn_rank' in logged) is (method in RANKING)
     model.eval()
     batch = synthetic_frames(1) if path in TRACKERS else batch
     with torch.no_grad():
@@ -73,7 +74,7 @@ def test_builds_trains_a_step_and_predicts(path):
     assert path not in TRACKERS or 'pred_track_instances' in result[0]
 
 
-@pytest.mark.parametrize('method', ['rpn-focal', 'rpn-rank', 'nrpn-rank', 'nrpn-overlap'])
+@pytest.mark.parametrize('method', ['rpn-focal', 'rpn-focal-rank', 'nrpn-focal', 'paper-nrpn-overlap'])
 def test_losses_are_as_loud_as_stocks(method, repo):
     """With weights of 1, 1 and 0.1 they are 20 to 40 times as loud, and SGD at stock's rate ends in NaN."""
     gradients = []
@@ -105,13 +106,12 @@ def test_does_what_its_name_says(path):
     detector = detector_of(cfg)
     head, sampler = detector.rpn_head, detector.train_cfg.rpn.sampler
     assert (head.loss_cls.type == 'OverlapLoss') is ('overlap' in method)
-    is_rpn = cfg.model.type == 'RPN'
-    assert (head.loss_cls.type == 'FocalLoss') is ('focal' in method or 'rank' in method and is_rpn)
+    assert (head.loss_cls.type == 'FocalLoss') is ('focal' in method)
     assert (sampler.type == 'NRPNSampler') is (method in PAPER)
     assert (head.type == 'RPNHead') is (method in STOCK)
-    assert ('loss_rank' in head) is ('rank' in method)
+    assert (head.get('loss_rank') is not None) is (method in RANKING)
     if path in TEACHERS:
-        assert cfg.model.type == ('IgnoringSoftTeacher' if 'rank' in method else 'SoftTeacher')
+        assert cfg.model.type == ('IgnoringSoftTeacher' if method in RANKING else 'SoftTeacher')
     data = cfg.train_dataloader.dataset
     if rest[-1] in ('coco', 'voc07'):
         assert data.type == dict(coco='CocoDataset', voc07='VOCDataset')[rest[-1]] or (
@@ -119,6 +119,7 @@ def test_does_what_its_name_says(path):
         )
     assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is (path in TRACKERS)
     assert (detector is not cfg.model) is (path in TRACKERS + TEACHERS)
+    is_rpn = cfg.model.type == 'RPN'
     assert is_rpn is not any('rcnn' in part for part in (method, *rest))
     assert (cfg.val_evaluator.type == 'ProposalMetric') is is_rpn
 

@@ -39,13 +39,13 @@ def test_a_changed_config_loses_its_row(repo, tmp_path, make_metafile):
     shutil.copytree(repo / 'configs' / 'nrpn', configs)
     before = names((repo / 'configs' / 'nrpn' / 'metafile.yml').read_text())
     changes = {
-        'nrpn': "['train_cfg']['rpn']['sampler'].update(hard_fraction=0.9)",
-        'nrpn-rank': "['rpn_head']['loss_rank'].update(prior_weight=0.9)",
+        'paper-nrpn': "['train_cfg']['rpn']['sampler'].update(hard_fraction=0.9)",
+        'nrpn-focal': "['rpn_head']['loss_rank'].update(prior_weight=0.9)",
     }
     for method, change in changes.items():
         path = configs / '_base_' / 'methods' / f'{method}.py'
         path.write_text(f'{path.read_text()}method{change}\n')
-    changed = {name for name in before if name.split('_')[0] in ('nrpn', 'nrpn-overlap', 'nrpn-rank')}
+    changed = {name for name in before if name.split('_')[0] in ('paper-nrpn', 'paper-nrpn-overlap', 'nrpn-focal')}
     assert {name.split('_')[0] for name in changed} >= set(changes)
     assert names(make_metafile(configs)) == before - changed
     for path in (configs / '_base_' / 'schedules').glob('*.py'):

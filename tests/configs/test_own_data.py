@@ -22,7 +22,7 @@ SMALL = [
 @pytest.mark.slow
 @pytest.mark.parametrize('form', ['voc', 'coco'])
 def test_trains_and_measures(run_tool, repo, shapes, tmp_path, form):
-    text = (repo / 'configs' / 'nrpn' / f'nrpn-rank_faster-rcnn_r50_fpn_1x_own-{form}.py').read_text()
+    text = (repo / 'configs' / 'nrpn' / f'nrpn_faster-rcnn_r50_fpn_1x_own-{form}.py').read_text()
     changes = {"'data/mine/'": f"'{shapes}/'", "('cat', 'dog')": str(CLASSES), "'./": f"'{repo}/configs/nrpn/"}
     if form == 'coco':
         for split in ('train', 'val'):

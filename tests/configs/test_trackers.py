@@ -72,7 +72,7 @@ def test_trains_and_is_measured(path, run_tool, sequences, tmp_path):
     (log,) = (tmp_path / 'run').glob('*/vis_data/scalars.json')
     *steps, measured = map(json.loads, log.read_text().splitlines())
     assert len(steps) == 2 and all(np.isfinite(value) for step in steps for value in step.values())
-    assert all(('loss_rpn_rank' in step) is ('nrpn-rank' in path.stem) for step in steps)
+    assert all(('loss_rpn_rank' in step) is ('nrpn' in path.stem) for step in steps)
     assert all(('loss_track' in step) is ('qdtrack' in path.stem) for step in steps)
     assert all(np.isfinite(measured[f'motchallenge-metric/{name}']) for name in ('HOTA', 'IDF1', 'MOTA'))
 
@@ -80,7 +80,7 @@ def test_trains_and_is_measured(path, run_tool, sequences, tmp_path):
 @pytest.mark.parametrize('tracker', ['qdtrack', 'bytetrack'])
 def test_with_nrpn_only_the_rpn_differs(repo, tracker):
     rest = f'{tracker}_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py'
-    stock, ours = (Config.fromfile(repo / 'configs' / 'nrpn' / name) for name in (rest, f'nrpn-rank_{rest}'))
+    stock, ours = (Config.fromfile(repo / 'configs' / 'nrpn' / name) for name in (rest, f'nrpn_{rest}'))
     theirs = copy.deepcopy(ours)
     for cfg in (stock, theirs):
         del cfg.model.detector.rpn_head, cfg.model.detector.train_cfg.rpn.sampler
@@ -93,7 +93,7 @@ def test_with_nrpn_only_the_rpn_differs(repo, tracker):
 def test_published_it_is_a_stock_tracker(repo, tmp_path, run_tool, tracker):
     rest = f'{tracker}_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py'
     stock, ours = (
-        MODELS.build(Config.fromfile(repo / 'configs' / 'nrpn' / name).model) for name in (rest, f'nrpn-rank_{rest}')
+        MODELS.build(Config.fromfile(repo / 'configs' / 'nrpn' / name).model) for name in (rest, f'nrpn_{rest}')
     )
     torch.nn.init.ones_(ours.detector.rpn_head.nrpn_head.nrpn_cls.weight)
     torch.save(dict(state_dict=ours.state_dict(), meta={}), tmp_path / 'mine.pth')

@@ -37,14 +37,14 @@ ELSEWHERE = {
     'SHAPES_ROOT=data/partly/ python tools/benchmark.py': 'tests/tools/test_benchmark.py',
     'SHAPES_ROOT=data/partly/ python tools/analysis_tools': 'tests/tools/test_ignore_false_positives.py',
     'python tools/train.py configs/nrpn/faster-rcnn_r18': 'tests/configs/test_configs.py',
-    'python tools/train.py configs/nrpn/nrpn-rank_faster-rcnn_r18': 'tests/configs/test_configs.py',
+    'python tools/train.py configs/nrpn/nrpn_faster-rcnn_r18': 'tests/configs/test_configs.py',
     'python tools/train.py configs/nrpn/soft-teacher': 'tests/models/detectors/test_ignoring_soft_teacher.py',
-    'python tools/train.py configs/nrpn/nrpn-rank_soft-teacher': 'tests/models/detectors/test_ignoring_soft_teacher.py',
+    'python tools/train.py configs/nrpn/nrpn_soft-teacher': 'tests/models/detectors/test_ignoring_soft_teacher.py',
     'python tools/dataset_converters/make_shape_sequences.py': 'tests/tools/test_make_shape_sequences.py',
-    'python tools/train.py configs/nrpn/nrpn-rank_qdtrack': 'tests/configs/test_trackers.py',
-    'python tools/test.py configs/nrpn/nrpn-rank_qdtrack': 'tests/configs/test_trackers.py',
+    'python tools/train.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
+    'python tools/test.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
-    'mim train onedl-mmdetection configs/nrpn/nrpn-rank_r50': 'tests/packaging/test_mim.py',
+    'mim train onedl-mmdetection configs/nrpn/nrpn-focal_r50': 'tests/packaging/test_mim.py',
     'python .dev_scripts/regions_on_objects.py': 'tests/tools/test_ignore_false_positives.py',
     'python .dev_scripts/swap_proposals.py': 'tests/tools/test_inside_faster_rcnn.py',
     'python .dev_scripts/train_detached.py': 'tests/tools/test_inside_faster_rcnn.py',
@@ -177,7 +177,7 @@ def imagenet_weights(tmp_path):
 def test_own_data_in_vocs_format_and_publishing(repo, walk, imagenet_weights):
     lines = [line for name in ('own_data', 'zoo', 'finished_rpn') for line in commands(repo / 'docs' / f'{name}.md')]
     said = walk([line for line in lines if '--dry-run' not in line])  # in COCO's format, below
-    assert 'nrpn-rank, difference' in said
+    assert 'nrpn-focal, difference' in said
     page = walk.copy / 'work_dirs' / 'mine' / 'page.html'
     assert page.read_text().count('data:image/jpeg') == 4
     # stripped, and folded

@@ -78,8 +78,8 @@ def test_hardest(train_step):
 @pytest.mark.parametrize(
     'number, stock, method',
     [
-        (0, 'rpn/rpn_r50_fpn_1x_coco', 'nrpn-rank'),
-        (1, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'nrpn-rank_detector'),
+        (0, 'rpn/rpn_r50_fpn_1x_coco', 'nrpn-focal'),
+        (1, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'nrpn'),
     ],
 )
 def test_the_recommended_setting_is_the_one_that_is_measured(repo, tmp_path, number, stock, method):

@@ -214,7 +214,7 @@ def test_differences_are_those_of_the_runs(repo, page, start, kept, num):
 
 
 @pytest.mark.parametrize(
-    'page, start, row, num', [('frontier.md', '## The dial', 'nrpn-rank', 3), ('finished_rpn.md', '## What', None, 9)]
+    'page, start, row, num', [('frontier.md', '## The dial', 'nrpn-focal', 3), ('finished_rpn.md', '## What', None, 9)]
 )
 def test_what_a_fold_changes_is_that_of_the_sweeps(repo, page, start, row, num):
     text = (repo / 'docs' / page).read_text()

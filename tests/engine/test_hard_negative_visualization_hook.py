@@ -50,7 +50,7 @@ def losses(folder):
 
 @pytest.mark.slow
 def test_tensorboard_has_it_and_training_is_the_same(train):
-    done, folder = train('nrpn-overlap', HOOK + NO_WARMUP)
+    done, folder = train('paper-nrpn-overlap', HOOK + NO_WARMUP)
     assert done.returncode == 0, done.stderr
     (file,) = folder.glob('*/vis_data/events.out.tfevents.*')
     events = EventAccumulator(str(file)).Reload()
@@ -63,23 +63,23 @@ def test_tensorboard_has_it_and_training_is_the_same(train):
     assert images[0].encoded_image_string.startswith(b'\x89PNG') and images[0].width > 500
     assert len([*folder.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 3
 
-    done, without = train('nrpn-overlap', NO_WARMUP)
+    done, without = train('paper-nrpn-overlap', NO_WARMUP)
     assert done.returncode == 0, done.stderr
     assert losses(without) == losses(folder)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['nrpn', 'nrpn-rank', 'rpn'])
+@pytest.mark.parametrize('name', ['paper-nrpn', 'nrpn-focal', 'rpn'])
 def test_other_heads(train, name):
     """Without an nRPN; with one whose negatives are ranked and not sampled; and the stock head."""
-    done, folder = train(name, HOOK + OWN_OBJECTNESS * (name == 'nrpn'))
+    done, folder = train(name, HOOK + OWN_OBJECTNESS * (name == 'paper-nrpn'))
     if name == 'rpn':  # says so before the first step
         assert done.returncode != 0 and not [*folder.glob('*.pth')]
         assert "write rpn_head=dict(type='HardNegativeRPNHead'), or leave the hook out" in done.stderr
     else:
         assert done.returncode == 0, done.stderr
         assert len([*folder.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 3
-    if name == 'nrpn':  # warmed up over the first half of the training: none is hard at first
+    if name == 'paper-nrpn':  # warmed up over the first half of the training: none is hard at first
         hard = [row['rpn_hard_neg_score'] for row in losses(folder)]
         assert hard[0] == 0 and min(hard[-3:]) > 0
 

@@ -47,7 +47,7 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
 
     # gridsearch takes keys alone that stand in the config
     key, grid = 'model.train_cfg.rpn.assigner.pos_iou_thr', tmp_path / 'grid'
-    nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn-rank_'))
+    nrpn = config.with_name(CONFIG.replace('rpn_', 'nrpn-focal_'))
     command = [*mim, 'gridsearch', mmdet_package, nrpn, '--gpus', 0, '--work-dir', grid]
     done = environment.run(*command, '--search-args', f'--{key} 0.6', *SHORT, **env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,6 +57,6 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
     assert Config.fromfile(ran).model.train_cfg.rpn.assigner.pos_iou_thr == 0.6
 
     done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
-    assert done.returncode == 0 and 'nrpn-rank_efficientnet-lite0_fpn_lab_voc07' in done.stdout, (
+    assert done.returncode == 0 and 'nrpn-focal_efficientnet-lite0_fpn_lab_voc07' in done.stdout, (
         done.stdout + done.stderr
     )

@@ -60,7 +60,7 @@ def weights(work_dir):
 
 
 def test_killed_and_resumed_it_ends_where_it_would_have(start, run_tool, arguments, shapes, tmp_path):
-    name = 'nrpn-overlap'  # trains and samples by a second RPN
+    name = 'paper-nrpn-overlap'  # trains and samples by a second RPN
     straight, killed = tmp_path / 'straight', tmp_path / 'killed'
     done = run_tool(*arguments(name, straight), SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 pytestmark = pytest.mark.slow
-CONFIG = 'configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes.py'
+CONFIG = 'configs/nrpn/paper-nrpn-overlap_r18-w16_fpn_demo_shapes.py'
 STEPS = 8
 
 

@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 pytestmark = pytest.mark.slow
-CONFIG = 'configs/nrpn/nrpn-overlap_r18-w16_fpn_demo_shapes.py'
+CONFIG = 'configs/nrpn/paper-nrpn-overlap_r18-w16_fpn_demo_shapes.py'
 
 
 def test_accumulation_ema_clipping_frozen_stages_and_a_single_image(run_tool, repo, shapes, tmp_path):

@@ -31,7 +31,7 @@ def printed(caplog):
 
 
 def test_a_stock_checkpoint_starts_a_fresh_nrpn_and_says_so_in_a_line(make, printed, tmp_path):
-    stock, ours = make('rpn'), make('nrpn')
+    stock, ours = make('rpn'), make('paper-nrpn')
     fresh = {key: value.clone() for key, value in ours.state_dict().items() if 'nrpn_head' in key}
     torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'stock.pth')
     load_checkpoint(ours, str(tmp_path / 'stock.pth'), strict=True, logger='current')
@@ -44,7 +44,7 @@ def test_a_stock_checkpoint_starts_a_fresh_nrpn_and_says_so_in_a_line(make, prin
 
 
 def test_nrpns_checkpoint_loads_into_the_stock_config(make, printed, tmp_path):
-    stock, ours = make('rpn'), make('nrpn')
+    stock, ours = make('rpn'), make('paper-nrpn')
     torch.save(dict(state_dict=ours.state_dict()), tmp_path / 'ours.pth')
     load_checkpoint(stock, str(tmp_path / 'ours.pth'), logger='current')
     told = '\n'.join(printed())
@@ -53,7 +53,7 @@ def test_nrpns_checkpoint_loads_into_the_stock_config(make, printed, tmp_path):
 
 
 def test_a_detectors_checkpoint_loads_as_well(repo, printed, tmp_path):
-    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / 'nrpn-rank_faster-rcnn_r50_fpn_1x_coco.py').model
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / 'nrpn_faster-rcnn_r50_fpn_1x_coco.py').model
     cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
     cfg.neck.in_channels = [8, 16, 32, 64]
     ours = MODELS.build(cfg)
@@ -69,12 +69,12 @@ def test_a_detectors_checkpoint_loads_as_well(repo, printed, tmp_path):
     assert sum('the nRPN starts from new weights' in line for line in printed()) == 1
 
 
-@pytest.mark.parametrize('there, here', [('nrpn', 'nrpn-rank'), ('nrpn-rank', 'nrpn'), ('first edition', 'nrpn-rank')])
+@pytest.mark.parametrize('there, here', [('paper-nrpn', 'nrpn-focal'), ('nrpn-focal', 'paper-nrpn'), ('first edition', 'nrpn-focal')])
 def test_a_checkpoint_with_another_nrpn_starts_a_fresh_one_and_says_so(make, printed, tmp_path, there, here):
     """The first edition's nRPN has weights of the same shape that mean something else."""
     ours = make(here)
     fresh = {key: value.clone() for key, value in ours.state_dict().items() if 'nrpn_head' in key}
-    state = make('nrpn' if there == 'first edition' else there).state_dict()
+    state = make('paper-nrpn' if there == 'first edition' else there).state_dict()
     if there == 'first edition':
         state = {key: value for key, value in state.items() if 'nrpn_head.rpn_conv' not in key}
     state['bbox_head.rpn_cls.weight'] = torch.randn_like(state['bbox_head.rpn_cls.weight'])

@@ -2,7 +2,7 @@
 
 import pytest
 
-CONFIG = 'configs/nrpn/nrpn-rank_r18-w16_fpn_demo_shapes.py'
+CONFIG = 'configs/nrpn/nrpn-focal_r18-w16_fpn_demo_shapes.py'
 STEP = 'tools/analysis_tools/benchmark_step.py'
 COUNT = 'tools/analysis_tools/count_positives.py'
 READ_FILES = [

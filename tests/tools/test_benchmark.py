@@ -32,7 +32,7 @@ def command(repo, shapes, tmp_path):
 
     def make(iters):
         configs = []
-        for name in ('rpn', 'nrpn-overlap'):
+        for name in ('rpn', 'paper-nrpn-overlap'):
             base = repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py'
             configs.append(tmp_path / f'{name}.py')
             configs[-1].write_text(CONFIG.format(base=base, iters=iters, workers=REPEATING_WORKERS))
@@ -80,7 +80,7 @@ default_hooks = dict(checkpoint=dict(out_dir=None))
     assert 'TypeError' in failed and str(work / 'broken' / 'seed0.log') in failed
     assert 'Traceback (most recent call last)' in (work / 'broken' / 'seed0.log').read_text()
     assert {'table.md', 'table.txt', 'results.json', 'recall.png'} <= {path.name for path in work.iterdir()}
-    assert 'nrpn-overlap, difference' in done.stdout
+    assert 'paper-nrpn-overlap, difference' in done.stdout
     start = time.monotonic()
     again = run_tool(tool, stock, ours, *options, **env)
     assert again.returncode == 0 and again.stdout.count('finished before') == 2 and time.monotonic() - start < 30
@@ -117,7 +117,7 @@ def wait_for_lock(folder, seconds=120):
 def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
     """Killed, a run leaves its training alone; another keeps off until that ends, and then does what is left."""
     tool, _, ours, *options = command(20)
-    folder = tmp_path / 'work' / 'nrpn-overlap' / 'seed0'
+    folder = tmp_path / 'work' / 'paper-nrpn-overlap' / 'seed0'
     listed = run_tool(tool, ours, *options, '--list', SHAPES_ROOT=f'{shapes}/')
     assert listed.returncode == 0, listed.stderr
 
@@ -148,7 +148,7 @@ def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
 
 def test_terminated_it_ends_its_training(repo, shapes, command, tmp_path):
     tool, _, ours, *options = command(500)
-    folder = tmp_path / 'work' / 'nrpn-overlap' / 'seed0'
+    folder = tmp_path / 'work' / 'paper-nrpn-overlap' / 'seed0'
     process = subprocess.Popen(
         [sys.executable, *map(str, [tool, ours, *options])],
         cwd=repo, env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

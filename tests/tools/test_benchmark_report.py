@@ -15,7 +15,7 @@ from mmengine.visualization import Visualizer
 from scipy import stats
 
 KEYS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
-STOCK, OURS = 'rpn_r18-w16_fpn_demo_shapes', 'nrpn_r18-w16_fpn_demo_shapes'
+STOCK, OURS = 'rpn_r18-w16_fpn_demo_shapes', 'paper-nrpn_r18-w16_fpn_demo_shapes'
 
 
 @pytest.fixture

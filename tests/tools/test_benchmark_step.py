@@ -10,7 +10,7 @@ TOOL = 'tools/analysis_tools/benchmark_step.py'
 
 @pytest.mark.slow
 def test_times_parts_memory_and_predictions(run_tool, tmp_path):
-    configs = [f'configs/nrpn/{row}_r18-w16_fpn_demo_shapes.py' for row in ('rpn-focal', 'nrpn-rank')]
+    configs = [f'configs/nrpn/{row}_r18-w16_fpn_demo_shapes.py' for row in ('rpn-focal', 'nrpn-focal')]
     out = tmp_path / 'times.json'
     done = run_tool(
         TOOL, *configs,
@@ -33,7 +33,7 @@ def test_predictions_are_compared_with_equal_weights(run_tool, repo, tmp_path):
     configs = repo / 'configs' / 'nrpn'
     stock = configs / 'faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
     focal = tmp_path / 'focal.py'
-    method = configs / '_base_' / 'methods' / 'nrpn-rank.py'
+    method = configs / '_base_' / 'methods' / 'nrpn-focal.py'
     focal.write_text(f"_base_ = ['{stock}', '{method}']\nmodel = _base_.method\n")
     other = configs / 'rpn_r18-w16_fpn_demo_shapes.py'
     done = run_tool(TOOL, stock, focal, other, '--size', 64, 96, '--batch', 1, '--rounds', 1)
@@ -48,7 +48,7 @@ def test_weights_are_lent(repo, monkeypatch):
     monkeypatch.syspath_prepend(str(repo / 'tools' / 'analysis_tools'))
     from timed_model import TimedModel
 
-    names = ('rpn_r18-w16_fpn_demo_shapes', 'nrpn-rank_r18-w16_fpn_demo_shapes', 'rpn_r18_fpn_short_own-coco')
+    names = ('rpn_r18-w16_fpn_demo_shapes', 'nrpn-focal_r18-w16_fpn_demo_shapes', 'rpn_r18_fpn_short_own-coco')
     stock, ours, other = (
         TimedModel(repo / 'configs' / 'nrpn' / f'{name}.py', (64, 64), 1, 'cpu', amp=False) for name in names
     )

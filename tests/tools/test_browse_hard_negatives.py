@@ -54,7 +54,7 @@ def test_a_detector_beside_one_without_nrpn(run_tool, repo, shapes, tmp_path):
 
 def test_a_checkpoint_that_does_not_fit_is_refused(run_tool, repo, shapes, tmp_path):
     torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(16, 3, 7, 7)}), tmp_path / 'other.pth')
-    config = 'configs/nrpn/nrpn_r18-w16_fpn_demo_shapes.py'
+    config = 'configs/nrpn/paper-nrpn_r18-w16_fpn_demo_shapes.py'
     done = run_tool(TOOL, config, tmp_path / 'other.pth', '--out', tmp_path / 'page.html', SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 1 and 'other.pth is of another model: ' in done.stderr
     torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(64, 3, 7, 7)}), tmp_path / 'other.pth')

@@ -133,7 +133,7 @@ def test_refuses_a_data_set_without_images(repo, shapes, tmp_path, tool):
 
 
 def test_takes_the_place_of_any_other_nrpn(repo, tool):
-    for method in ('nrpn', 'nrpn-overlap', 'nrpn-rank', 'rpn-rank'):
+    for method in ('paper-nrpn', 'paper-nrpn-overlap', 'nrpn-focal', 'rpn-focal-rank'):
         given = Config.fromfile(repo / f'configs/nrpn/{method}_r18-w16_fpn_demo_shapes.py')
         before = given.to_dict()
         cfg = tool['with_nrpn'](given)

@@ -114,7 +114,7 @@ def test_vocs_format(make, shapes, tmp_path):
 def test_they_are_trained_with(make, run_tool, shapes, tmp_path):
     done, content = make('--score', 0.2, out=shapes / 'regions.json')
     assert done.returncode == 0 and any('score' in annotation for annotation in content['annotations'])
-    config = 'configs/nrpn/nrpn-rank_r18-w16_fpn_demo_partly-shapes.py'
+    config = 'configs/nrpn/nrpn-focal_r18-w16_fpn_demo_partly-shapes.py'
     short = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2']
     options = ['--work-dir', tmp_path / 'work', '--cfg-options', *short]
     done = run_tool('tools/train.py', config, *options, SHAPES_ROOT=f'{shapes}/')

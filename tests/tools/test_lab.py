@@ -29,7 +29,7 @@ def test_rows_of_a_file_are_configs_and_one_is_trained(run_tool, repo, tmp_path)
         '*': {'train_cfg.max_iters': 3, 'train_dataloader.batch_size': 2},
         'stock': {'config': f'{config}/rpn_efficientnet-lite0_fpn_lab_voc07.py'},
         'half': {
-            'config': f'{config}/nrpn_efficientnet-lite0_fpn_lab_voc07.py',
+            'config': f'{config}/paper-nrpn_efficientnet-lite0_fpn_lab_voc07.py',
             'model.train_cfg.rpn.sampler.hard_fraction': 0.5,
             'train_dataloader.batch_size': 4,
         },

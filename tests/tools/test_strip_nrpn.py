@@ -85,7 +85,7 @@ def predictions_of_the_training_model(repo, method, checkpoint, fold):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'method, fold, more_lines',
-    [('nrpn', 0, ''), ('nrpn-rank', 0.7, EMA)],
+    [('paper-nrpn', 0, ''), ('nrpn-focal', 0.7, EMA)],
 )
 def test_a_stock_model_loads_it_strictly_and_predicts_the_same(
     run_tool, repo, shapes, tmp_path, train_two_steps, method, fold, more_lines

@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 TOOL = 'tools/analysis_tools/sweep_fold.py'
-CONFIG = 'configs/nrpn/nrpn-rank_r18-w16_fpn_demo_shapes.py'
+CONFIG = 'configs/nrpn/nrpn-focal_r18-w16_fpn_demo_shapes.py'
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_each_factor_is_what_the_folded_checkpoint_measures(run_tool, shapes, ch
             assert metrics[name] == pytest.approx(expected[name], abs=0.002), (fold, name)
 
 
-@pytest.mark.parametrize('method', ['rpn-rank', 'nrpn'])
+@pytest.mark.parametrize('method', ['rpn-focal-rank', 'paper-nrpn'])
 def test_refuses_a_model_without_an_nrpn_to_fold(run_tool, shapes, checkpoint, tmp_path, method):
     config = f'configs/nrpn/{method}_r18-w16_fpn_demo_shapes.py'
     done = run_tool(TOOL, config, checkpoint(config), '--out', tmp_path / 'fold.png', SHAPES_ROOT=f'{shapes}/')

@@ -71,7 +71,7 @@ def test_a_config_is_formatted_once(repo, monkeypatch):
 
 def test_metafiles_are_read_once(repo, monkeypatch):
     """MMEngine looks for each mmdet:: of a config in all of them."""
-    mask_rcnn, read = repo / 'configs' / 'nrpn' / 'nrpn-rank_mask-rcnn_r50_fpn_1x_coco.py', []
+    mask_rcnn, read = repo / 'configs' / 'nrpn' / 'nrpn_mask-rcnn_r50_fpn_1x_coco.py', []
     monkeypatch.setattr(config_utils, 'load', lambda path: read.append(path) or fileio.load(path))
     stock = [Config.fromfile(mask_rcnn).to_dict() for _ in range(2)]
     assert len(read) > 100 and len(read) == 2 * len(set(read))

@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 
 from mmdet_nrpn.models.dense_heads import hard_negative_rpn_head
 
-CONFIG = 'nrpn-rank_soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
+CONFIG = 'nrpn_soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
 # in the original image of 128 pixels
 SURE, UNSURE = [8.0, 8, 40, 40], [64.0, 60, 110, 120]
 # the student's input is flipped and 1.5 times as large; here calculated by hand
@@ -256,7 +256,7 @@ def test_a_detector_without_an_rpn_is_refused(repo):
 
 @pytest.mark.parametrize('thr, warned', [(-1, 1), (0.5, 0)])
 def test_a_stock_rpn_that_would_not_ignore_is_told_of(repo, thr, warned, recwarn):
-    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / CONFIG.replace('nrpn-rank_', '')).model
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / CONFIG.replace('nrpn_', '')).model
     cfg.type = 'IgnoringSoftTeacher'
     cfg.detector.train_cfg.rpn.assigner.ignore_iof_thr = thr
     MODELS.build(cfg)
@@ -265,7 +265,7 @@ def test_a_stock_rpn_that_would_not_ignore_is_told_of(repo, thr, warned, recwarn
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('config', [CONFIG, CONFIG.replace('nrpn-rank_', '')])
+@pytest.mark.parametrize('config', [CONFIG, CONFIG.replace('nrpn_', '')])
 def test_the_config_trains_and_measures_teacher_and_student(run_tool, shapes, tmp_path, config):
     done = run_tool(
         'tools/train.py', f'configs/nrpn/{config}', '--work-dir', tmp_path / 'work', '--cfg-options',

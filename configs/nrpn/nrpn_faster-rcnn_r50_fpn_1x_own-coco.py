@@ -5,7 +5,7 @@ val_json, val_images = 'annotations/val.json', 'val/'
 classes = ('cat', 'dog')
 batch_size = 2
 
-_base_ = ['./nrpn-rank_faster-rcnn_r50_fpn_1x_coco.py']
+_base_ = ['./nrpn_faster-rcnn_r50_fpn_1x_coco.py']
 model = dict(roi_head=dict(bbox_head=dict(num_classes=len(classes))))
 data = dict(data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(

@@ -1,3 +1,3 @@
 # The RPN ignores what the teacher is unsure of.
-_base_ = ['./soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes.py', './_base_/methods/nrpn-rank_detector.py']
+_base_ = ['./soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes.py', './_base_/methods/nrpn.py']
 model = dict(type='IgnoringSoftTeacher', detector=_base_.method)

@@ -4,7 +4,7 @@ train_list, val_list = 'ImageSets/Main/train.txt', 'ImageSets/Main/val.txt'
 classes = ('cat', 'dog')
 batch_size = 2
 
-_base_ = ['./nrpn-rank_faster-rcnn_r50_fpn_1x_coco.py']
+_base_ = ['./nrpn_faster-rcnn_r50_fpn_1x_coco.py']
 model = dict(roi_head=dict(bbox_head=dict(num_classes=len(classes))))
 data = dict(type='XMLDataset', data_root=data_root, data_prefix=dict(sub_data_root=''), metainfo=dict(classes=classes))
 train_dataloader = dict(

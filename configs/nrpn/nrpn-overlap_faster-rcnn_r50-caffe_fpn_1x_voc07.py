@@ -1,2 +1,0 @@
-_base_ = ['./faster-rcnn_r50-caffe_fpn_1x_voc07.py', './_base_/methods/nrpn-overlap.py']
-model = _base_.method

@@ -1,2 +1,0 @@
-_base_ = ['./faster-rcnn_r18-w16_fpn_demo_semi-shapes.py', './_base_/methods/nrpn-rank_detector.py']
-model = _base_.method

@@ -1,0 +1,2 @@
+_base_ = ['./rpn_r50-caffe_fpn_1x_voc07.py', './_base_/methods/paper-nrpn-overlap.py']
+model = _base_.method
