@@ -4,7 +4,7 @@ make tables
 """
 
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, Sequence
 
 import pandas as pd
 from scipy import stats
@@ -15,61 +15,63 @@ SHORT = ('AR@10', 'AR@100', 'FP@10', 'FP@100')
 LONG = ('AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
 
 
-def runs(file: str) -> pd.DataFrame:
-    """What each run measured, in percent, by name and seed; a sweep's by the factor, too."""
-    table = pd.read_csv(RESULTS / file, comment='#')
-    table = table.set_index([key for key in ('name', 'fold', 'seed') if key in table])
-    return 100 * table.select_dtypes('number')
-
-
-def means(file: str, rows: Dict[str, str], metrics=LONG) -> None:
+def means(file: str, rows: Dict[str, str], metrics: Sequence[str] = LONG) -> None:
     """Print a table: mean and standard deviation over seeds. ``rows`` says what is written beside a row's name."""
-    measured = runs(file)
+    measured = _percent(file)
     print(f'\n| % | {" | ".join(HEADS.get(metric, metric) for metric in metrics)} |')
     print(f'| --- |{" ---: |" * len(metrics)}')
-    for name, is_what in rows.items():
-        cells = [_mean(measured.loc[name, metric]) for metric in metrics]
-        print(f'| `{name}`{is_what and ": "}{is_what} | {" | ".join(cells)} |')
-    print()
+    for name, note in rows.items():
+        cells = ' | '.join(_mean(measured.loc[name, metric]) for metric in metrics)
+        print(f'| `{name}`{note and f": {note}"} | {cells} |')
 
 
-def differences(file: str, pairs: List[tuple], metrics=SHORT) -> None:
+def differences(file: str, pairs: Sequence[tuple], metrics: Sequence[str] = SHORT) -> None:
     """Print a list: each first row against the second, seed by seed, with the 95 % interval of Student's t."""
-    measured = runs(file)
+    measured = _percent(file)
     print()
     for ours, theirs in pairs:
         print(f'- `{ours}` against `{theirs}`: {_difference(measured.loc[ours], measured.loc[theirs], metrics)}')
-    print()
 
 
-def folds(file: str, pairs: List[tuple], metrics=SHORT) -> None:
-    """Print a list: each row folded by the factor, against the same checkpoints as they were."""
-    measured = runs(file)
+def folds(file: str, pairs: Sequence[tuple], metrics: Sequence[str] = SHORT) -> None:
+    """Print a list: each row folded by a factor, against the same checkpoints as they were."""
+    measured = _percent(file)
     print()
     for name, fold in pairs:
         change = _difference(measured.loc[name, fold], measured.loc[name, 0], metrics)
-        print(f'- `{name}` by {fold}: {change}')
-    print()
+        print(f'- `{name}` folded by {fold}: {change}')
 
 
-def fewer(file: str, ours: str, theirs: str) -> str:
-    """How many fewer false positives the first row has, relative to the second, in the top 10 and the top 100."""
-    measured = runs(file)
-    shares = [measured.loc[ours, key].mean() / measured.loc[theirs, key].mean() for key in ('FP@10', 'FP@100')]
-    return ' and '.join(f'{100 * (1 - share):.0f} %' for share in shares)
+def readme() -> None:
+    """Print README's table and the sentence that says what it shows."""
+    file = 'lab/whole/runs.csv'
+    means(file, {'rpn': 'stock', 'rpn-focal': 'focal loss', 'nrpn-focal': 'and ranking with an nRPN'}, SHORT)
+    measured = _percent(file).groupby('name').mean()
+    fewer = 100 * (1 - measured.loc['nrpn-focal'] / measured.loc['rpn-focal'])
+    print(
+        f'\n**Against focal loss: {fewer["FP@10"]:.0f} % fewer false positives in the top 10, '
+        f'{fewer["FP@100"]:.0f} % in the top 100.**'
+    )
+
+
+def _percent(file: str) -> pd.DataFrame:
+    """What each run measured, by name and seed; of a sweep, by name, factor and seed."""
+    table = pd.read_csv(RESULTS / file, comment='#')
+    keys = [key for key in ('name', 'fold', 'seed') if key in table]
+    return 100 * table.set_index(keys).sort_index().select_dtypes('number')
 
 
 def _mean(values: pd.Series) -> str:
     return f'{values.mean():.1f} ± {values.std():.1f}' if len(values) > 1 else f'{values.iloc[0]:.1f}'
 
 
-def _difference(ours: pd.DataFrame, theirs: pd.DataFrame, metrics) -> str:
+def _difference(ours: pd.DataFrame, theirs: pd.DataFrame, metrics: Sequence[str]) -> str:
     parts = []
     for metric in metrics:
         by_seed = (ours[metric] - theirs[metric]).dropna()
-        interval = ''
+        text = f'{metric} {by_seed.mean():+.1f}'
         if len(by_seed) > 1:
             low, high = stats.ttest_1samp(by_seed, 0).confidence_interval(0.95)
-            interval = f' ± {(high - low) / 2:.1f}'
-        parts.append(f'{metric} {by_seed.mean():+.1f}{interval}')
+            text += f' ± {(high - low) / 2:.1f}'
+        parts.append(text)
     return ', '.join(parts)
