@@ -4,25 +4,26 @@ make tables
 """
 
 from pathlib import Path
-from typing import Dict, Sequence
+from typing import Mapping, Sequence
 
 import pandas as pd
 from scipy import stats
 
 RESULTS = Path(__file__).resolve().parents[1] / 'docs' / 'results'
-HEADS = {'AR_s@100': 'AR small', 'AR_m@100': 'medium', 'AR_l@100': 'large'}
+HEADS = {'AR_s@100': 'AR small', 'AR_m@100': 'medium'}
+README = {'rpn': ': stock', 'rpn-focal': ': focal loss', 'nrpn-focal': ': and ranking with an nRPN'}
 SHORT = ('AR@10', 'AR@100', 'FP@10', 'FP@100')
-LONG = ('AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
+LONG = ('AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'FP@10', 'FP@100')
 
 
-def means(file: str, rows: Dict[str, str], metrics: Sequence[str] = LONG) -> None:
-    """Print a table: mean and standard deviation over seeds. ``rows`` says what is written beside a row's name."""
+def means(file: str, rows: Sequence[str], metrics: Sequence[str] = LONG, notes: Mapping[str, str] = {}) -> None:
+    """Print a table: mean and standard deviation over seeds."""
     measured = _percent(file)
     print(f'\n| % | {" | ".join(HEADS.get(metric, metric) for metric in metrics)} |')
     print(f'| --- |{" ---: |" * len(metrics)}')
-    for name, note in rows.items():
+    for name in rows:
         cells = ' | '.join(_mean(measured.loc[name, metric]) for metric in metrics)
-        print(f'| `{name}`{note and f": {note}"} | {cells} |')
+        print(f'| `{name}`{notes.get(name, "")} | {cells} |')
 
 
 def differences(file: str, pairs: Sequence[tuple], metrics: Sequence[str] = SHORT) -> None:
@@ -45,7 +46,7 @@ def folds(file: str, pairs: Sequence[tuple], metrics: Sequence[str] = SHORT) -> 
 def readme() -> None:
     """Print README's table and the sentence that says what it shows."""
     file = 'lab/whole/runs.csv'
-    means(file, {'rpn': 'stock', 'rpn-focal': 'focal loss', 'nrpn-focal': 'and ranking with an nRPN'}, SHORT)
+    means(file, [*README], SHORT, README)
     measured = _percent(file).groupby('name').mean()
     fewer = 100 * (1 - measured.loc['nrpn-focal'] / measured.loc['rpn-focal'])
     print(
