@@ -55,7 +55,7 @@ def draw(path: Path) -> None:
     box(6, 43, 42, f'{name(HardNegativeRPNHead.forward_with_hidden)}\nthe stock RPN: objectness s, box deltas', RPN)
     box(6, 29, 42, f'{mine_candidates.__name__}()\nthe top valid anchors, compared with the objects', NRPN)
     box(62, 29, 42, f'{name(NRPNHead.loss_and_hardness)}\nn from BCE(sigmoid(s - n), y): loss_nrpn_cls', NRPN)
-    targets = name(HardNegativeRPNHead._get_targets_single)
+    targets = name(HardNegativeRPNHead._targets)
     box(6, 13, 42, f'{targets}\nassigns the valid anchors; samples negatives', RPN)
     box(62, 13, 42, f'{HardNegativeRankLoss.__name__}: loss_rpn_rank\npositives above the hardest negatives', RPN)
     box(6, 1, 42, 'loss_cls, loss_bbox: loss_rpn_cls, loss_rpn_bbox', RPN, 5)

@@ -60,8 +60,9 @@ def head_cfg():
 
     def make(type='HardNegativeRPNHead', sampler=None, **kwargs):
         cfg = copy.deepcopy(HEAD)
-        if sampler is None and type == 'HardNegativeRPNHead':
-            sampler = dict(type='NRPNSampler')
+        if type == 'HardNegativeRPNHead':  # the paper's way of learning from an nRPN, unless a test says otherwise
+            sampler = sampler or dict(type='NRPNSampler')
+            kwargs.setdefault('loss_rank', None)
         cfg['train_cfg']['sampler'].update(sampler or {})
         cfg['train_cfg'].update(kwargs.pop('train_cfg', {}))
         return ConfigDict(type=type, **{**cfg, **kwargs})

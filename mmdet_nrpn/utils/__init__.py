@@ -1,16 +1,18 @@
-from .checkpoints import read_checkpoint
+from .checkpoints import fresh_nrpn_if_other, read_checkpoint
 from .checks import can_become_file, check_number
 from .detectors import load_weights, rpn_of
 from .levels import flatten_levels, in_float32, objectness_logits
-from .mining import Candidates, clip_bboxes, false_positives, max_ious, mine_candidates, on_ignored, sample_from
+from .mining import Candidates, bboxes_of, clip_bboxes, false_positives, max_ious, mine_candidates, on_ignored
 
 __all__ = [
     'Candidates',
+    'bboxes_of',
     'can_become_file',
     'check_number',
     'clip_bboxes',
     'false_positives',
     'flatten_levels',
+    'fresh_nrpn_if_other',
     'in_float32',
     'load_weights',
     'max_ious',
@@ -19,5 +21,4 @@ __all__ = [
     'on_ignored',
     'read_checkpoint',
     'rpn_of',
-    'sample_from',
 ]

@@ -1,7 +1,10 @@
 import pickle
 from pathlib import Path
+from typing import Optional
 
 import torch
+from mmengine.logging import print_log
+from torch import nn
 
 
 class Inert:
@@ -46,3 +49,27 @@ def read_checkpoint(path: Path) -> dict:
         lines = str(error).strip().splitlines()
         reason = next((line.strip() for line in lines if 'GLOBAL' in line), (lines or [type(error).__name__])[0])
         raise ValueError(f'{path} cannot be read as a checkpoint of weights alone: {reason}') from error
+
+
+def fresh_nrpn_if_other(state_dict: dict, prefix: str, nrpn_head: Optional[nn.Module]) -> None:
+    """Let a checkpoint with another nRPN or none load, also strictly; it is called while a model loads.
+
+    A model built for inference has no nRPN and leaves a training checkpoint's out. In training, a checkpoint without an
+    nRPN of this kind keeps the fresh one, and a line says so.
+
+    Args:
+        state_dict (dict): The checkpoint's weights, changed in place.
+        prefix (str): Of the RPN's keys.
+        nrpn_head (nn.Module, optional): The model's nRPN.
+    """
+    prefix = f'{prefix}nrpn_head.'
+    given = {key: value for key, value in state_dict.items() if key.startswith(prefix)}
+    own = {} if nrpn_head is None else nrpn_head.state_dict(prefix=prefix)
+    if {key: value.shape for key, value in given.items()} == {key: value.shape for key, value in own.items()}:
+        return
+    if own:
+        name = type(nrpn_head).__name__
+        print_log(f'The checkpoint holds no {name} of this shape; the nRPN starts from new weights', 'current')
+    for key in given:
+        state_dict.pop(key)
+    state_dict.update(own)

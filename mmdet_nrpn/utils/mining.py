@@ -18,7 +18,6 @@ class Candidates(NamedTuple):
         inds (Tensor): Indices of the anchors, (N, K).
         bboxes (Tensor): Their decoded boxes (x1, y1, x2, y2), clipped to the image, in pixels of the input, (N, K, 4).
         logits (Tensor): The RPN's objectness logits, (N, K) float32.
-        ious (Tensor): The largest IoU of the decoded box with an object, (N, K) float32.
         is_false (Tensor): Decoded box on no object and on no ignored one, (N, K) bool.
         is_true (Tensor): Decoded box on an object and on no ignored one, (N, K) bool. An anchor that is neither is
             invalid, lies on an ignored object, or has a box without area.
@@ -27,9 +26,14 @@ class Candidates(NamedTuple):
     inds: Tensor
     bboxes: Tensor
     logits: Tensor
-    ious: Tensor
     is_false: Tensor
     is_true: Tensor
+
+
+def bboxes_of(instances: Optional[InstanceData], like: Tensor) -> Tensor:
+    """The boxes of objects, (G, 4) as ``like`` is; none where there are no objects. They may be NumPy arrays."""
+    bboxes = None if instances is None else instances.get('bboxes')
+    return like.new_zeros(0, 4) if bboxes is None else torch.as_tensor(get_box_tensor(bboxes)).to(like).view(-1, 4)
 
 
 def clip_bboxes(bboxes: Tensor, img_shape: Tuple[int, ...]) -> Tensor:
@@ -142,36 +146,13 @@ def mine_candidates(
     bboxes = get_box_tensor(bbox_coder.decode(anchors[inds.flatten()], deltas.flatten(0, 1))).view(*inds.shape, 4)
     sizes = [meta['img_shape'] for meta in batch_img_metas]
     bboxes = torch.stack([clip_bboxes(*image) for image in zip(bboxes, sizes)])
-    overlaps = max_ious(bboxes, _padded(batch_gt_instances, sizes, bboxes))
     set_aside = on_ignored(bboxes, _padded(batch_gt_instances_ignore or [None] * len(sizes), sizes, bboxes), iou_thr)
-    is_true = overlaps >= iou_thr
+    is_true = max_ious(bboxes, _padded(batch_gt_instances, sizes, bboxes)) >= iou_thr
     counts = valid.gather(1, inds) & ~set_aside & (bboxes[..., 2:] > bboxes[..., :2]).all(-1)
-    return Candidates(inds, bboxes, logits, overlaps, ~is_true & counts, is_true & counts)
+    return Candidates(inds, bboxes, logits, ~is_true & counts, is_true & counts)
 
 
 def _padded(batch_instances: Sequence[Optional[InstanceData]], sizes: list, like: Tensor) -> Tensor:
     """Objects clipped to their images, (N, G, 4), with empty boxes at the origin where an image has fewer."""
-    objects = [
-        like.new_zeros(0, 4) if instances is None else clip_bboxes(get_box_tensor(instances.bboxes).to(like), size)
-        for instances, size in zip(batch_instances, sizes)
-    ]
+    objects = [clip_bboxes(bboxes_of(instances, like), size) for instances, size in zip(batch_instances, sizes)]
     return pad_sequence(objects, batch_first=True)
-
-
-def sample_from(mask: Tensor, num: int) -> Tensor:
-    """A random choice of the set places of a mask, on the mask's device.
-
-    Args:
-        mask (Tensor): (M,) bool.
-        num (int): How many.
-
-    Returns:
-        Tensor: Distinct indices in random order, (min(num, number of set places),).
-
-    Example:
-        >>> sorted(sample_from(torch.tensor([False, True, False, True]), 3).tolist())
-        [1, 3]
-    """
-    keys = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1)
-    chosen = keys.topk(min(num, len(mask)))
-    return chosen.indices[chosen.values >= 0]

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from mmdet.registry import HOOKS, METRICS, MODELS
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
 
 import mmdet_nrpn
@@ -23,7 +24,7 @@ def examples(repo, monkeypatch):
     for block in blocks:
         # registering a second time, in another test, would be refused
         exec(block.replace('register_module()', 'register_module(force=True)'), names)
-    assert len(re.findall('^class ', '\n'.join(blocks), re.M)) == 3
+    assert len(re.findall('^class ', '\n'.join(blocks), re.M)) == 5
     return names
 
 
@@ -67,6 +68,43 @@ def test_unsure(train_step):
     assert head.nrpn_head is None
     unsure = -objectness_logits(head(x)[0])[0].abs()
     assert unsure[result.hard_anchors].min() >= unsure[result.random_anchors].max()
+
+
+def negatives_that_are_ranked(head, monkeypatch):
+    seen, loss = [], type(head.loss_rank)
+    forward = loss.forward
+    monkeypatch.setattr(
+        loss, 'forward', lambda self, *args, **kwargs: seen.append(args) or forward(self, *args, **kwargs)
+    )
+    return seen
+
+
+def test_whole_anchors(build_head, features, make_sample, examples, monkeypatch):
+    head = build_head('WholeAnchorsRPNHead', sampler=dict(type='RandomSampler'))
+    seen = negatives_that_are_ranked(head, monkeypatch)
+    head.loss(features(1), [make_sample([[8, 8, 40, 40]])])
+    ((_, _, negative),) = seen
+    anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
+    inside = ((anchors >= 0) & (anchors <= 64)).all(1)
+    assert (negative[0] & inside).any() and not (negative[0] & ~inside).any()
+
+
+def test_hard_iou_thr_in_one_line(build_head, features, make_sample, monkeypatch):
+    head = build_head(sampler=dict(type='RandomSampler'), loss_rank=dict(), hard_iou_thr=0.1)
+    seen, gt = negatives_that_are_ranked(head, monkeypatch), [[8.0, 8, 40, 40]]
+    head.loss(features(1), [make_sample(gt)])
+    anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
+    assert torch.equal(seen[0][2][0], bbox_overlaps(anchors, torch.tensor(gt))[:, 0] < 0.1)
+
+
+def test_margin_loss(build_head, features, make_sample, examples):
+    head = build_head(sampler=dict(type='RandomSampler'), loss_rank=dict(type='MarginLoss', loss_weight=1.0))
+    losses = head.loss(features(2), [make_sample([[8, 8, 40, 40]]), make_sample([])])
+    assert losses['loss_rpn_rank'][0] > 0  # a margin of 1 between logits that start near 0
+    losses['loss_rpn_rank'][0].backward()
+    assert head.rpn_cls.weight.grad.abs().sum() > 0
+    empty = head.loss(features(1), [make_sample([])])['loss_rpn_rank'][0]
+    assert empty == 0 and empty.requires_grad
 
 
 def test_hardest(train_step):

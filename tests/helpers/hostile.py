@@ -14,7 +14,7 @@ SIZES = ((32, 32), (64, 64), (32, 256), (256, 32), (4, 4), (8, 64))
 OBJECTS = ('none', 'some', 'thousands', 'flat', 'outside', 'everywhere', 'tiny')
 NUM = dict(none=0, some=3, thousands=1000, flat=4, outside=5, everywhere=1, tiny=6)
 
-HEAD = dict(copy.deepcopy(small_head.HEAD), type='HardNegativeRPNHead')
+HEAD = dict(copy.deepcopy(small_head.HEAD), type='HardNegativeRPNHead', loss_rank=None)
 HEAD['train_cfg']['sampler']['type'] = 'NRPNSampler'
 STRIDES, CHANNELS = HEAD['anchor_generator']['strides'], HEAD['in_channels']
 
@@ -23,7 +23,8 @@ FOCAL = {
     'loss_cls': dict(type='FocalLoss', use_sigmoid=True, loss_weight=1.0),
     'train_cfg.sampler': dict(type='PseudoSampler'),
 }
-RANK = {'loss_rank': dict(type='HardNegativeRankLoss')}
+# 25 times the default's weight: a fault in the ranking would show
+RANK = {'loss_rank': dict(type='HardNegativeRankLoss', loss_weight=0.25, num_negatives=256, prior_weight=1.0)}
 VARIANTS = dict(
     default={},
     rank={**FOCAL, **RANK},

@@ -43,7 +43,8 @@ def test_a_graded_target_is_half_way_at_an_iou_of_0_725():
     ious = torch.tensor([[0.95, 0.725, 0.5, 0.1]])
     head = GradedNRPNHead(feat_channels=1, num_base_priors=1)
     head.init_weights()
-    mined = Candidates(torch.arange(4)[None], torch.zeros(1, 4, 4), torch.zeros(1, 4), ious, ious < 0.3, ious >= 0.3)
+    head.ious = ious
+    mined = Candidates(torch.arange(4)[None], torch.zeros(1, 4, 4), torch.zeros(1, 4), ious < 0.3, ious >= 0.3)
     hidden = (torch.ones(1, 1, 1, 4),)
     losses, _ = head.loss_and_hardness((), hidden, mined, [])
     sum(losses['loss_nrpn_cls']).backward()
@@ -53,6 +54,14 @@ def test_a_graded_target_is_half_way_at_an_iou_of_0_725():
     plain.init_weights()
     sum(plain.loss_and_hardness((), hidden, mined, [])[0]['loss_nrpn_cls']).backward()
     assert plain.nrpn_cls.bias.grad.item() == pytest.approx((0.5 + 0.5 + 0.5 - 0.5) / 4)
+
+
+def test_a_graded_head_learns_from_the_ious_of_its_candidates(head_on_all_anchors, features, make_sample):
+    nrpn_head = dict(type='GradedNRPNHead', max_num=20)
+    head = head_on_all_anchors(type='GradedRPNHead', nrpn_head=nrpn_head)
+    losses = head.loss(features(2), [make_sample(OBJECTS), make_sample([])])
+    assert losses['loss_nrpn_cls'][0] > 0 and head.nrpn_head.ious.shape == (2, 20)
+    assert (head.nrpn_head.ious[1] == 0).all() and (head.nrpn_head.ious[0] > 0).any()
 
 
 def test_folded_mining_takes_the_top_of_s_minus_n(head_on_all_anchors, features, make_sample):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.structures import InstanceData
 
-from mmdet_nrpn.utils import false_positives, mine_candidates, objectness_logits, sample_from
+from mmdet_nrpn.utils import false_positives, mine_candidates, objectness_logits
 
 SIZE = (60, 80)  # height, width
 NOTHING = InstanceData(bboxes=torch.zeros(0, 4))
@@ -151,25 +151,6 @@ def test_a_proposal_inside_a_crowd_is_no_false_positive():
     none = torch.zeros(0, 4)
     assert false_positives(inside, none).item()
     assert not false_positives(inside, none, crowd).item()
-
-
-@given(seed=st.integers(0, 10**6), size=st.integers(0, 60), num=st.integers(0, 80))
-def test_samples_as_many_distinct_set_places_as_there_are(seed, size, num):
-    torch.manual_seed(seed)
-    mask = torch.rand(size) < torch.rand(1)
-    places = sample_from(mask, num)
-    assert len(set(places.tolist())) == len(places) == min(num, int(mask.sum()))
-    assert mask[places].all()
-
-
-def test_every_set_place_is_equally_likely():
-    torch.manual_seed(0)
-    mask, counts = torch.arange(40) % 2 == 0, torch.zeros(40)
-    for _ in range(2000):
-        counts[sample_from(mask, 5)] += 1
-    assert counts[1::2].sum() == 0
-    # 5 of 20: 500 +- 19.4 (binomial); 5 standard deviations
-    assert (counts[::2] - 500).abs().max() < 97
 
 
 def test_logits_lie_in_the_order_of_the_anchors():

@@ -4,9 +4,9 @@ Its configs name it in ``custom_imports``, and are run by the tools in this fold
 """
 
 from .features import FeatureDataset, FlushDenormals, StoredBackbone, store_features
-from .trials import FoldedMiningRPNHead, GradedNRPNHead, QualityFocalRPNHead, RankWeightSchedule
+from .trials import FoldedMiningRPNHead, GradedNRPNHead, GradedRPNHead, QualityFocalRPNHead, RankWeightSchedule
 
 __all__ = [
-    'FeatureDataset', 'FlushDenormals', 'FoldedMiningRPNHead', 'GradedNRPNHead', 'QualityFocalRPNHead',
+    'FeatureDataset', 'FlushDenormals', 'FoldedMiningRPNHead', 'GradedNRPNHead', 'GradedRPNHead', 'QualityFocalRPNHead',
     'RankWeightSchedule', 'StoredBackbone', 'store_features',
 ]  # fmt: skip

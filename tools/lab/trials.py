@@ -1,6 +1,7 @@
 """What rows of a table need and the package does not have: other methods' parts, and ideas that were only tried."""
 
 import torch
+import torch.nn.functional as F
 from mmdet.registry import HOOKS, MODELS
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmengine.hooks import Hook
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from mmdet_nrpn.models import HardNegativeRPNHead, NRPNHead
 from mmdet_nrpn.models.losses import OverlapTarget
-from mmdet_nrpn.utils import Candidates, flatten_levels, objectness_logits, rpn_of
+from mmdet_nrpn.utils import Candidates, bboxes_of, clip_bboxes, flatten_levels, max_ious, objectness_logits, rpn_of
 
 
 @MODELS.register_module()
@@ -36,21 +37,38 @@ class QualityFocalRPNHead(HardNegativeRPNHead):
 
 @MODELS.register_module()
 class GradedNRPNHead(NRPNHead):
-    """An nRPN whose target is graded, (IoU - 0.5) / 0.45 within [0, 1], in the place of 0 or 1."""
+    """An nRPN whose target is graded, (IoU - 0.5) / 0.45 within [0, 1], in the place of 0 or 1. In a GradedRPNHead."""
 
-    def target(self, mined: Candidates) -> Tensor:
-        return ((mined.ious - 0.5) / 0.45).clamp(0, 1)
+    def loss_and_hardness(self, x: tuple, hidden: tuple, mined: Candidates, batch_img_metas: list) -> tuple:
+        logits = objectness_logits(self(hidden))
+        learns = mined.is_true | mined.is_false
+        corrected = (mined.logits - logits.gather(1, mined.inds)).masked_fill(~learns, 0)
+        target = ((self.ious - 0.5) / 0.45).clamp(0, 1)
+        loss = F.binary_cross_entropy_with_logits(corrected, target, learns.float(), reduction='sum')
+        return dict(loss_nrpn_cls=[loss / learns.sum().clamp(min=1)]), logits.detach()
+
+
+@MODELS.register_module()
+class GradedRPNHead(HardNegativeRPNHead):
+    """Tells its GradedNRPNHead the largest IoU of each candidate with an object."""
+
+    def mine(self, step: tuple) -> Candidates:
+        mined = super().mine(step)
+        images = zip(mined.bboxes, step.gt_instances, step.img_metas)
+        self.nrpn_head.ious = torch.stack(
+            [max_ious(boxes, clip_bboxes(bboxes_of(gt, boxes), meta['img_shape'])) for boxes, gt, meta in images]
+        )
+        return mined
 
 
 @MODELS.register_module()
 class FoldedMiningRPNHead(HardNegativeRPNHead):
     """Mines the top anchors of the score with the nRPN folded in, s - n, in the place of s."""
 
-    def _mine(self, cls_scores: list, bbox_preds: list, hidden: tuple, *args) -> Candidates:
-        with torch.no_grad():
-            folded = [score - n for score, n in zip(cls_scores, self.nrpn_head(hidden))]
-        mined = super()._mine(folded, bbox_preds, hidden, *args)
-        own = objectness_logits(cls_scores).detach().gather(1, mined.inds)
+    def mine(self, step: tuple) -> Candidates:
+        n = objectness_logits(self.nrpn_head(step.hidden)).detach()
+        mined = super().mine(step._replace(logits=step.logits - n))
+        own = step.logits.detach().gather(1, mined.inds)
         return mined._replace(logits=own.masked_fill(~mined.logits.isfinite(), -torch.inf))
 
 

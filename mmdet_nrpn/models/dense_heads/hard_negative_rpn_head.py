@@ -1,65 +1,62 @@
-import warnings
-from typing import List, Optional, Tuple, Union
+from typing import Any, List, Optional, Tuple
 
 import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
-from mmdet.models.task_modules.samplers import CombinedSampler
 from mmdet.models.utils import images_to_levels, multi_apply, unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps, cat_boxes, get_box_tensor
 from mmdet.utils import InstanceList, OptConfigType, OptInstanceList
+from mmengine.model import PretrainedInit, initialize
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.profiler import record_function
 
-from ..losses import HardNegativeRankLoss, OverlapLoss, OverlapTarget
-from ..task_modules import NRPNSampler
 from ...utils import (
     Candidates,
+    bboxes_of,
     clip_bboxes,
     flatten_levels,
+    fresh_nrpn_if_other,
     in_float32,
     mine_candidates,
     objectness_logits,
     on_ignored,
 )
-from .removed_settings import RANK
-from .rpn_head_with_nrpn import RPNHeadWithNRPN
+from ..losses import HardNegativeRankLoss, OverlapLoss, OverlapTarget
+from ..task_modules import NRPNSampler
+from .settings import build_nrpn, check_settings, check_use_of_hardness, require_one_logit
+from .training_step import Step, Targets
 
-HARDNESS_SOURCES = ('nrpn', 'rpn')
 # An anchor lies on an ignored object from this share of its own area on.
 IGNORED_IOF_THR = 0.3
-# What an anchor is to the ranking.
-POSITIVE, NEITHER, NEGATIVE = 1, 0, -1
 
 
 @MODELS.register_module()
-class HardNegativeRPNHead(RPNHeadWithNRPN):
+class HardNegativeRPNHead(RPNHead):
     """An RPN that learns from a negative RPN (nRPN, Cho et al., ICIP 2019, poster Fig. 1b).
 
     In each training step the nRPN learns what the RPN gets wrong, and the RPN learns from the nRPN in one or both of
     two ways. ``loss_rank`` ranks every positive above the hardest negatives, weighed by the nRPN (not in the paper). An
-    :class:`~mmdet_nrpn.models.NRPNSampler` samples the negatives that the nRPN finds hard (the paper).
-    ``forward`` and ``predict`` are inherited, and a head that is built for inference has no nRPN.
-
-    Anchors in an image's padding and anchors on ignored objects are never mined, ranked as negatives or sampled as
-    hard. The head also hands :class:`~mmdet_nrpn.models.OverlapLoss` the overlap of each positive anchor with its
-    object.
+    :class:`~mmdet_nrpn.models.NRPNSampler` samples the negatives that the nRPN finds hard (the paper). ``forward`` and
+    ``predict`` are ``RPNHead``'s, and a head that is built for inference has no nRPN.
 
     Args:
         in_channels (int): Channels of the features.
         nrpn_head (dict, optional): Config of the nRPN, :class:`~mmdet_nrpn.models.NRPNHead` if it has no type. None
             trains without one. Defaults to ``dict()``.
-        hardness (str): 'nrpn', or 'rpn' for the RPN's own objectness in its place, which keeps no nRPN. Defaults to
-            'nrpn'.
-        loss_rank (dict, optional): Config of a :class:`~mmdet_nrpn.models.HardNegativeRankLoss`, which it is if it has
-            no type. Defaults to None: no ranking.
+        loss_rank (dict, optional): Config of the ranking loss, :class:`~mmdet_nrpn.models.HardNegativeRankLoss` if it
+            has no type. None does not rank. Defaults to ``dict()``.
+        hardness (str): What says how hard a negative is: 'nrpn', or 'rpn' for the RPN's own objectness, which keeps no
+            nRPN. Defaults to 'nrpn'.
+        hard_iou_thr (float, optional): An anchor that overlaps an object by this IoU, in (0, 1], is neither ranked as a
+            negative nor sampled as hard. Defaults to None: every negative may be.
         kwargs: Arguments of ``RPNHead``.
 
     Raises:
-        ValueError: For an unknown ``hardness``, softmax objectness, an ``NRPNSampler`` without hardness to sample by,
-            a ``nrpn_head`` or ``loss_rank`` that is no dict, or a setting of the first edition that is gone.
+        ValueError: For a setting out of its range, softmax objectness, or an ``NRPNSampler`` without hardness.
 
     Note:
         Logged beside the losses: ``nrpn_false_positives``, the RPN's false positives per image among the anchors that
@@ -73,142 +70,87 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
         self,
         in_channels: int,
         nrpn_head: OptConfigType = dict(),  # noqa: B006 (read only)
+        loss_rank: OptConfigType = dict(),  # noqa: B006
         hardness: str = 'nrpn',
-        loss_rank: OptConfigType = None,
+        hard_iou_thr: Optional[float] = None,
         **kwargs,
     ) -> None:
-        if hardness not in HARDNESS_SOURCES:
-            raise ValueError(
-                f'HardNegativeRPNHead: hardness must be one of {HARDNESS_SOURCES}, got hardness={hardness!r}'
-            )
-        for name, value in dict(nrpn_head=nrpn_head, loss_rank=loss_rank).items():
-            if not (value is None or isinstance(value, dict)):
-                raise ValueError(
-                    f'HardNegativeRPNHead: {name} must be a dict or None, got {name}={value!r}; write None for none'
-                )
-        super().__init__(in_channels, nrpn_head, **kwargs)
-        self.hardness = hardness
+        check_settings(nrpn_head, loss_rank, hardness, hard_iou_thr)
+        super().__init__(in_channels, **kwargs)
+        require_one_logit(self, 'rpn_head.loss_cls')
+        self.hardness, self.hard_iou_thr = hardness, hard_iou_thr
         self.loss_rank = None if loss_rank is None else MODELS.build({'type': HardNegativeRankLoss, **loss_rank})
-        if hardness == 'rpn':
-            self.nrpn_head = None
+        # also built where it is not used, so that a misspelt setting does not pass in silence
+        nrpn = None if nrpn_head is None else build_nrpn(self, nrpn_head, dict(in_channels=in_channels, **kwargs))
+        self.nrpn_head: Any = nrpn if self.train_cfg and hardness == 'nrpn' else None
         self.sampling_results: list = []  # of the last training step, one per image
         if self.train_cfg:
-            self._check_use_of_hardness()
+            check_use_of_hardness(self)
 
-    def _check_use_of_hardness(self) -> None:
-        samples_hard = isinstance(self.sampler, NRPNSampler)
-        if isinstance(self.sampler, CombinedSampler) and isinstance(self.sampler.neg_sampler, NRPNSampler):
-            raise ValueError(
-                'HardNegativeRPNHead: an NRPNSampler gets no hardness as train_cfg.rpn.sampler.neg_sampler; '
-                "write sampler=dict(type='NRPNSampler') in the place of the combined one"
-            )
-        if samples_hard and self.hardness == 'nrpn' and self.nrpn_head is None:
-            raise ValueError(
-                "HardNegativeRPNHead: NRPNSampler has no nRPN to ask for hardness='nrpn' with nrpn_head=None; "
-                "write nrpn_head=dict(type='NRPNHead'), hardness='rpn', or a stock sampler"
-            )
-        if not samples_hard and self.loss_rank is None and (self.hardness == 'rpn' or self.nrpn_head is not None):
-            warnings.warn(
-                f'HardNegativeRPNHead: {type(self.sampler).__name__} samples no hard negatives and there is no '
-                f'loss_rank, so the RPN learns nothing from hardness={self.hardness!r}; write '
-                f"{RANK}, train_cfg.rpn.sampler=dict(type='NRPNSampler'), or nrpn_head=None",
-                stacklevel=2,
-            )
+    def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
+        """``RPNHead``'s: the losses of an RPN without a second stage, and what is logged beside them."""
+        return self._train(x, batch_data_samples)[0]
+
+    def loss_and_predict(
+        self, x: Tuple[Tensor], batch_data_samples: SampleList, proposal_cfg: OptConfigType = None
+    ) -> Tuple[dict, InstanceList]:
+        """``RPNHead``'s: :meth:`loss`, and the proposals of each image for a second stage."""
+        losses, step = self._train(x, batch_data_samples)
+        outs = step.cls_scores, step.bbox_preds
+        return losses, self.predict_by_feat(*outs, batch_img_metas=step.img_metas, cfg=proposal_cfg)
+
+    def _train(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, Step]:
+        """One training step: the nRPN learns from the RPN, then the RPN from the nRPN."""
+        outs, hidden = self.forward_with_hidden(x)
+        objects, ignored, metas = unpack_gt_instances(batch_data_samples)
+        cls_scores, bbox_preds = in_float32(outs)  # for NMS, and MMCV's focal loss takes no bfloat16 on a GPU
+        step = self._step(cls_scores, bbox_preds, objects, metas, ignored, x, hidden)
+        nrpn_losses, hardness = self.find_hardness(step)
+        return {**self._losses(step, hardness), **nrpn_losses}, step
 
     def forward_with_hidden(self, x: Tuple[Tensor]) -> Tuple[tuple, Tuple[Tensor]]:
-        """The RPN's outputs, and the hidden features that its 1x1 convolutions see.
-
-        Args:
-            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
-
-        Returns:
-            tuple[tuple, tuple[Tensor]]: ``self(x)``, and one (N, feat_channels, H, W) per level.
-        """
+        """``self(x)``, and what its 1x1 convolutions see, one (N, feat_channels, H, W) per level."""
         hidden = []
         with self.rpn_cls.register_forward_pre_hook(lambda module, args: hidden.append(args[0])):
             outs = self(x)
         return outs, tuple(hidden)
 
-    def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
-        """Losses of an RPN without a second stage.
-
-        Args:
-            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
-            batch_data_samples (list[DetDataSample]): Objects, ignored objects and meta information.
-
-        Returns:
-            dict: Losses and what is logged beside them.
-        """
-        return self._loss(x, batch_data_samples)[0]
-
-    def loss_and_predict(
-        self, x: Tuple[Tensor], batch_data_samples: SampleList, proposal_cfg: OptConfigType = None
-    ) -> Tuple[dict, InstanceList]:
-        """Losses, and the proposals for a second stage.
-
-        Args:
-            x (tuple[Tensor]): Features, one (N, in_channels, H, W) per level.
-            batch_data_samples (list[DetDataSample]): Objects, ignored objects and meta information.
-            proposal_cfg (dict, optional): NMS settings of the proposals. ``test_cfg`` if None.
-
-        Returns:
-            tuple[dict, list[InstanceData]]: Losses with what is logged, and the proposals of each image.
-        """
-        losses, outs = self._loss(x, batch_data_samples)
-        img_metas = [sample.metainfo for sample in batch_data_samples]
-        return losses, self.predict_by_feat(*outs, batch_img_metas=img_metas, cfg=proposal_cfg)
-
-    def _loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, tuple]:
-        """One training step: the nRPN learns from the RPN, then the RPN from the nRPN. Returns float32 outputs, too."""
-        gt_instances, ignored, img_metas = unpack_gt_instances(batch_data_samples)
-        outs, hidden = self.forward_with_hidden(x)
-        cls_scores, bbox_preds = in_float32(outs)  # for NMS, and MMCV's focal loss takes no bfloat16 on a GPU
-        sizes = [level.shape[-2:] for level in hidden]
-        anchors = zip(*self.get_anchors(sizes, img_metas, device=hidden[0].device))
-        img_metas = [dict(meta, anchors=image) for meta, image in zip(img_metas, anchors)]
-        nrpn_losses, hardness = {}, None
-        if self.nrpn_head is not None:
-            with record_function('nRPN: mining'):
-                mined = self._mine(cls_scores, bbox_preds, hidden, gt_instances, img_metas, ignored)
-            with record_function('nRPN: loss'):
-                nrpn_losses, hardness = self.nrpn_head.loss_and_hardness(x, hidden, mined, img_metas)
-            nrpn_losses['nrpn_false_positives'] = mined.is_false.sum(1).float().mean()
-        elif self.hardness == 'rpn':
-            hardness = objectness_logits(cls_scores).detach()
-        losses = self.loss_by_feat(cls_scores, bbox_preds, gt_instances, img_metas, ignored, hardness=hardness)
-        return {**losses, **nrpn_losses}, (cls_scores, bbox_preds)
-
-    def get_anchors(
-        self, featmap_sizes: List[tuple], batch_img_metas: List[dict], device: Union[torch.device, str] = 'cuda'
-    ) -> Tuple[list, list]:
-        """``AnchorHead``'s, computed once in a training step: it then lies in the meta information."""
-        if all('anchors' in meta for meta in batch_img_metas):
-            anchor_list, valid_flag_list = zip(*(meta['anchors'] for meta in batch_img_metas))
-            return list(anchor_list), list(valid_flag_list)
-        return super().get_anchors(featmap_sizes, batch_img_metas, device=device)
-
-    def _mine(
-        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], hidden: Tuple[Tensor],
-        batch_gt_instances: InstanceList, batch_img_metas: List[dict], batch_gt_instances_ignore: OptInstanceList,
-    ) -> Candidates:  # fmt: skip
-        """The RPN's top anchors, compared with the objects."""
-        logits = objectness_logits(cls_scores).detach()
-        deltas = flatten_levels([level.detach() for level in bbox_preds], self.bbox_coder.encode_size)
-        return mine_candidates(
-            logits, deltas, *self._valid_anchors(cls_scores, batch_img_metas), self.bbox_coder, batch_gt_instances,
-            batch_img_metas, batch_gt_instances_ignore, self.nrpn_head.max_num, self.nrpn_head.iou_thr,
-        )  # fmt: skip
-
-    def _valid_anchors(self, cls_scores: List[Tensor], batch_img_metas: List[dict]) -> Tuple[Tensor, Tensor]:
-        """The anchors (A, 4), and which of them belong to each image (N, A) and not to its padding."""
+    def _step(self, cls_scores, bbox_preds, objects, metas, ignored=None, x=(), hidden=()) -> Step:
         sizes = [level.shape[-2:] for level in cls_scores]
-        anchor_list, valid_flag_list = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
-        anchors, border = get_box_tensor(cat_boxes(anchor_list[0])), self.train_cfg['allowed_border']
+        anchors, flags = self.get_anchors(sizes, metas, device=cls_scores[0].device)
+        flat, border = cat_boxes(anchors[0]), self.train_cfg['allowed_border']
         valid = [
-            anchor_inside_flags(anchors, torch.cat(flags), meta['img_shape'][:2], border)
-            for flags, meta in zip(valid_flag_list, batch_img_metas)
+            anchor_inside_flags(flat, torch.cat(of_image), meta['img_shape'][:2], border)
+            for of_image, meta in zip(flags, metas)
         ]
-        return anchors, torch.stack(valid)
+        ignored, logits = ignored or [None] * len(metas), objectness_logits(cls_scores)
+        return Step(x, hidden, cls_scores, bbox_preds, logits, anchors[0], torch.stack(valid), objects, ignored, metas)
+
+    def find_hardness(self, step: Step) -> Tuple[dict, Optional[Tensor]]:
+        """Say how hard each anchor is, and train what says it. Override it to take hardness from elsewhere.
+
+        Args:
+            step (Step): What is known in this training step.
+
+        Returns:
+            tuple[dict, Tensor | None]: Losses with what is logged beside them; and hardness, (N, A) logits, detached,
+            larger is harder. None ranks without a prior and samples at random.
+        """
+        if self.nrpn_head is None:
+            return {}, step.logits.detach() if self.hardness == 'rpn' else None
+        with record_function('nRPN: mining'):
+            mined = self.mine(step)
+        with record_function('nRPN: loss'):
+            losses, hardness = self.nrpn_head.loss_and_hardness(step.x, step.hidden, mined, step.img_metas)
+        return {**losses, 'nrpn_false_positives': mined.is_false.sum(1).float().mean()}, hardness
+
+    def mine(self, step: Step) -> Candidates:
+        """The RPN's top anchors of each image, as many as the nRPN learns from, compared with the objects."""
+        deltas = flatten_levels([level.detach() for level in step.bbox_preds], self.bbox_coder.encode_size)
+        return mine_candidates(
+            step.logits.detach(), deltas, get_box_tensor(cat_boxes(step.anchors)), step.valid, self.bbox_coder,
+            step.gt_instances, step.img_metas, step.ignored, self.nrpn_head.max_num, self.nrpn_head.iou_thr,
+        )  # fmt: skip
 
     def loss_by_feat(
         self,
@@ -219,137 +161,141 @@ class HardNegativeRPNHead(RPNHeadWithNRPN):
         batch_gt_instances_ignore: OptInstanceList = None,
         hardness: Optional[Tensor] = None,
     ) -> dict:
-        """``RPNHead``'s losses, on negatives sampled by hardness, and the ranking loss.
+        """``RPNHead``'s, for those who have no features: nothing is mined, and no nRPN learns.
 
-        Args:
-            hardness (Tensor, optional): (N, A) logits, larger is harder. None samples at random and ranks without a
-                prior. The other arguments are ``RPNHead``'s.
-
-        Returns:
-            dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``; with ``loss_rank`` also ``loss_rpn_rank``; and the mean
-            objectness of sampled negatives, as in the class's note.
-
-        Raises:
-            ValueError: If hardness has another shape than (images, anchors).
+        ``hardness`` is as of :meth:`find_hardness`. With ``loss_rank``, ``loss_rpn_rank`` is among the losses.
         """
-        sizes = [level.shape[-2:] for level in cls_scores]
-        anchor_list, valid_flag_list = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
-        num_level_anchors = [len(anchors) for anchors in anchor_list[0]]
-        if hardness is not None:
-            expected = (len(batch_img_metas), sum(num_level_anchors))
-            if tuple(hardness.shape) != expected:
-                raise ValueError(
-                    f'HardNegativeRPNHead: hardness must have a row per image and a column per anchor, {expected}, '
-                    f'got {tuple(hardness.shape)}'
-                )
-            batch_img_metas = [dict(meta, hardness=row) for meta, row in zip(batch_img_metas, hardness)]
-        (labels, label_weights, bbox_targets, bbox_weights, avg_factor, self.sampling_results, overlaps, roles) = (
-            self.get_targets(
-                anchor_list, valid_flag_list, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore,
-                return_sampling_results=True,
+        step = self._step(cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
+        return self._losses(step, hardness)
+
+    def _losses(self, step: Step, hardness: Optional[Tensor]) -> dict:
+        """``RPNHead``'s losses on the sampled anchors, the ranking of all, and what is logged beside them."""
+        if hardness is not None and hardness.shape != step.logits.shape:
+            raise ValueError(
+                'HardNegativeRPNHead: hardness must have a row per image and a column per anchor, '
+                f'{tuple(step.logits.shape)}, got {tuple(hardness.shape)}'
             )
-        )  # fmt: skip
+        anchors, num = cat_boxes(step.anchors), len(step.img_metas)
+        rows = [None] * num if hardness is None else hardness
+        images = zip(step.valid, step.gt_instances, step.ignored, step.img_metas, rows)
+        targets = Targets(*map(list, zip(*(self._targets(anchors, *image) for image in images))))
+        self.sampling_results = targets.sampled
+        self._raw_positive_infos.update(sampling_results=targets.sampled)  # for get_positive_infos
+
+        sizes = [len(level) for level in step.anchors]
+        level_anchors, labels, label_weights, bbox_targets, bbox_weights, overlaps = (
+            images_to_levels(of_images, sizes) for of_images in ([anchors] * num, *targets[:5])
+        )
         if isinstance(self.loss_cls, OverlapLoss):
             labels = [OverlapTarget(*level) for level in zip(labels, overlaps)]
-        anchors = images_to_levels([cat_boxes(levels) for levels in anchor_list], num_level_anchors)
         loss_cls, loss_bbox = multi_apply(
-            self.loss_by_feat_single, cls_scores, bbox_preds, anchors, labels, label_weights, bbox_targets,
-            bbox_weights, avg_factor=avg_factor,
+            self.loss_by_feat_single, step.cls_scores, step.bbox_preds, level_anchors, labels, label_weights,
+            bbox_targets, bbox_weights, avg_factor=sum(result.avg_factor for result in targets.sampled),
         )  # fmt: skip
         losses = dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
         if self.loss_rank is not None:
             with record_function('nRPN: ranking'):
-                logits, roles = objectness_logits(cls_scores), torch.cat(roles, dim=1)
-                rank = self.loss_rank(logits, roles == POSITIVE, roles == NEGATIVE, prior=hardness)
-                losses['loss_rpn_rank'] = [rank]
+                masks = torch.stack(targets.positive), torch.stack(targets.negative)
+                losses['loss_rpn_rank'] = [self.loss_rank(step.logits, *masks, prior=hardness)]
         if hardness is not None and isinstance(self.sampler, NRPNSampler):
-            logits = objectness_logits(cls_scores).detach()
-            for name in ('hard', 'random'):
-                inds = [getattr(result, f'{name}_anchors') for result in self.sampling_results]
-                losses[f'rpn_{name}_neg_score'] = _mean_score(logits, inds)
+            for kind in ('hard', 'random'):
+                inds = (getattr(result, f'{kind}_anchors') for result in targets.sampled)
+                scores = torch.cat([row[i] for row, i in zip(step.logits.detach(), inds)]).sigmoid()
+                losses[f'rpn_{kind}_neg_score'] = scores.sum() / max(len(scores), 1)
         return losses
 
-    def _get_targets_single(
-        self,
-        flat_anchors: Tensor,
-        valid_flags: Tensor,
-        gt_instances: InstanceData,
-        img_meta: dict,
-        gt_instances_ignore: Optional[InstanceData] = None,
-        unmap_outputs: bool = True,
-    ) -> tuple:
-        """``AnchorHead``'s targets of one image, with negatives sampled by ``img_meta['hardness']``, if it is there.
+    def _targets(self, all_anchors, valid, objects, ignored, meta, hardness) -> Targets:
+        """``AnchorHead``'s targets of one image, its negatives sampled by hardness (A,), and what is to be ranked."""
+        inds = valid.nonzero().squeeze(1)  # waits for a GPU, where a mask as an index would each time
+        if len(inds) == 0:
+            raise ValueError(
+                'There is no valid anchor inside the image boundary; check the sizes of image and anchors, or write '
+                'train_cfg.rpn.allowed_border=-1'
+            )
+        priors = InstanceData(priors=all_anchors[inds])
+        assigned = self.assigner.assign(priors, objects, ignored)
+        positive, negative = assigned.gt_inds > 0, self.may_be_hard(assigned, priors.priors, ignored, meta)
+        by_hardness = hardness is not None and isinstance(self.sampler, NRPNSampler)
+        given = dict(hardness=hardness[inds].masked_fill(~negative, -torch.inf)) if by_hardness else {}
+        sampled = self.sampler.sample(assigned, priors, objects, **given)
+        if by_hardness:
+            sampled.hard_anchors, sampled.random_anchors = inds[sampled.hard_neg_inds], inds[sampled.random_neg_inds]
+
+        pos, neg, zeros = inds[sampled.pos_inds], inds[sampled.neg_inds], get_box_tensor(all_anchors).new_zeros
+        labels = torch.full_like(valid, self.num_classes, dtype=torch.long)
+        label_weights, overlaps = zeros(len(valid)), zeros(len(valid))
+        target_dim = objects.bboxes.size(-1) if self.reg_decoded_bbox else self.bbox_coder.encode_size
+        bbox_targets, bbox_weights = zeros(len(valid), target_dim), zeros(len(valid), target_dim)
+        if len(pos) > 0:
+            pos_priors, pos_bboxes = sampled.pos_priors, sampled.pos_gt_bboxes
+            encoded = pos_bboxes if self.reg_decoded_bbox else self.bbox_coder.encode(pos_priors, pos_bboxes)
+            bbox_targets[pos] = get_box_tensor(encoded)
+            bbox_weights[pos] = 1.0
+            labels[pos] = sampled.pos_gt_labels
+            label_weights[pos] = self.train_cfg['pos_weight'] if self.train_cfg['pos_weight'] > 0 else 1.0
+            # not assigned.max_overlaps: a low-quality match may give an anchor to another object
+            overlaps[pos] = bbox_overlaps(get_box_tensor(pos_priors), get_box_tensor(pos_bboxes), is_aligned=True)
+        label_weights[neg] = 1.0
+        positive, negative = (torch.zeros_like(valid).index_copy_(0, inds, mask) for mask in (positive, negative))
+        return Targets(labels, label_weights, bbox_targets, bbox_weights, overlaps, positive, negative, sampled)
+
+    def may_be_hard(
+        self, assigned: AssignResult, anchors: Tensor, ignored: Optional[InstanceData], img_meta: dict
+    ) -> Tensor:
+        """Which anchors may be hard negatives, ranked and sampled as such. Override it to decide otherwise.
+
+        Args:
+            assigned (AssignResult): What the assigner made of the anchors. Its ``gt_inds`` are 0 for a negative.
+            anchors (Tensor): The image's valid anchors, (M, 4) in pixels of the input.
+            ignored (InstanceData, optional): Ignored objects.
+            img_meta (dict): MMDetection's meta information.
 
         Returns:
-            tuple: ``AnchorHead``'s, and two more of shape (A,): the IoU of each sampled positive with its object, 0
-            elsewhere, and the role that the assigner gives each anchor in the ranking. The sampling result names the
-            anchors that were sampled as ``hard_anchors`` and ``random_anchors``, out of all A.
+            Tensor: Negatives that lie on no ignored object and overlap no object by ``hard_iou_thr``, (M,) bool.
         """
-        inside_flags = anchor_inside_flags(
-            flat_anchors, valid_flags, img_meta['img_shape'][:2], self.train_cfg['allowed_border']
-        )
-        inside_inds = inside_flags.nonzero().squeeze(1)  # waits for a GPU, where a mask as an index would each time
-        if len(inside_inds) == 0:
-            raise ValueError(
-                'There is no valid anchor inside the image boundary. Please check the image size and anchor sizes, or '
-                'set ``allowed_border`` to -1 to skip the condition.'
-            )
-        anchors = flat_anchors[inside_inds]
-        pred_instances = InstanceData(priors=anchors)
-        assign_result = self.assigner.assign(pred_instances, gt_instances, gt_instances_ignore)
+        negative, bboxes = assigned.gt_inds == 0, get_box_tensor(anchors)
+        ignored_bboxes = bboxes_of(ignored, bboxes)
+        if len(ignored_bboxes) > 0:
+            negative &= ~on_ignored(clip_bboxes(bboxes, img_meta['img_shape']), ignored_bboxes, IGNORED_IOF_THR)
+        if self.hard_iou_thr is not None:
+            if assigned.max_overlaps is None:
+                raise ValueError(
+                    f'rpn_head.hard_iou_thr={self.hard_iou_thr} needs an assigner that compares overlaps, which '
+                    f'{type(self.assigner).__name__} does not; write hard_iou_thr=None'
+                )
+            negative &= assigned.max_overlaps < self.hard_iou_thr
+        return negative
 
-        # which negatives may be hard: sampled as such, or ranked below the positives
-        may_be_hard = assign_result.gt_inds == 0
-        if gt_instances_ignore is not None and len(gt_instances_ignore) > 0:
-            in_image = clip_bboxes(get_box_tensor(anchors), img_meta['img_shape'])
-            may_be_hard &= ~on_ignored(in_image, gt_instances_ignore.bboxes, IGNORED_IOF_THR)
-        # before the sampler, which may add the objects to the anchors
-        roles = torch.where(may_be_hard, NEGATIVE, torch.where(assign_result.gt_inds > 0, POSITIVE, NEITHER))
-        hardness = img_meta.get('hardness')
-        if hardness is not None and isinstance(self.sampler, NRPNSampler):
-            hardness = hardness[inside_inds].masked_fill(~may_be_hard, -torch.inf)
-            result = self.sampler.sample(assign_result, pred_instances, gt_instances, hardness=hardness)
-            result.hard_anchors = inside_inds[result.hard_neg_inds]
-            result.random_anchors = inside_inds[result.random_neg_inds]
-        else:
-            result = self.sampler.sample(assign_result, pred_instances, gt_instances)
+    def init_weights(self) -> None:
+        """Initialise the RPN as the stock head does, and the nRPN without touching the seed's random numbers.
 
-        num_anchors, pos_inds, neg_inds = len(anchors), result.pos_inds, result.neg_inds
-        target_dim = gt_instances.bboxes.size(-1) if self.reg_decoded_bbox else self.bbox_coder.encode_size
-        bbox_targets = anchors.new_zeros(num_anchors, target_dim)
-        bbox_weights = anchors.new_zeros(num_anchors, target_dim)
-        labels = anchors.new_full((num_anchors,), self.num_classes, dtype=torch.long)
-        label_weights = anchors.new_zeros(num_anchors, dtype=torch.float)
-        overlaps = anchors.new_zeros(num_anchors, dtype=torch.float)
-        if len(pos_inds) > 0:
-            if self.reg_decoded_bbox:
-                bbox_targets[pos_inds] = get_box_tensor(result.pos_gt_bboxes)
-            else:
-                bbox_targets[pos_inds] = self.bbox_coder.encode(result.pos_priors, result.pos_gt_bboxes)
-            bbox_weights[pos_inds] = 1.0
-            labels[pos_inds] = result.pos_gt_labels
-            pos_weight = self.train_cfg['pos_weight']
-            label_weights[pos_inds] = 1.0 if pos_weight <= 0 else pos_weight
-            # not assign_result.max_overlaps: a low-quality match may give an anchor to another object
-            overlaps[pos_inds] = bbox_overlaps(
-                get_box_tensor(result.pos_priors), get_box_tensor(result.pos_gt_bboxes), is_aligned=True
-            )
-        label_weights[neg_inds] = 1.0
-        if unmap_outputs:
-            labels = _of_all_anchors(labels, flat_anchors, inside_inds, fill=self.num_classes)
-            roles = _of_all_anchors(roles, flat_anchors, inside_inds, fill=NEITHER)
-            label_weights, bbox_targets, bbox_weights, overlaps = (
-                _of_all_anchors(values, flat_anchors, inside_inds)
-                for values in (label_weights, bbox_targets, bbox_weights, overlaps)
-            )
-        return labels, label_weights, bbox_targets, bbox_weights, pos_inds, neg_inds, result, overlaps, roles
+        A ``Pretrained`` checkpoint that holds an nRPN initialises the nRPN, too.
+        """
+        nrpn_head, self.nrpn_head = self.nrpn_head, None
+        super().init_weights()
+        if nrpn_head is None:
+            return
+        self.nrpn_head = nrpn_head
+        # on a GPU, too, where MMEngine initialises a model that lies there
+        devices = {parameter.device.index for parameter in nrpn_head.parameters() if parameter.is_cuda}
+        with torch.random.fork_rng(devices=sorted(devices)):
+            nrpn_head.init_weights()
+        init_cfgs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg or {}]
+        initialize(self, [cfg for cfg in init_cfgs if cfg.get('type') in ('Pretrained', PretrainedInit)])
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        fresh_nrpn_if_other(state_dict, prefix, self.nrpn_head)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-def _of_all_anchors(values: Tensor, flat_anchors: Tensor, inds: Tensor, fill: int = 0) -> Tensor:
-    """MMDetection's ``unmap`` by indices."""
-    return values.new_full((len(flat_anchors), *values.shape[1:]), fill).index_copy_(0, inds, values)
+    def forward_nrpn(self, x: Tuple[Tensor], hidden: Tuple[Tensor]) -> Any:
+        """The nRPN's outputs, from features and hidden ones (:meth:`forward_with_hidden`). For looking at."""
+        if self.nrpn_head is None:
+            raise ValueError('HardNegativeRPNHead: forward_nrpn needs an nRPN, and this head has none')
+        return self.nrpn_head.forward_beside(x, hidden)
 
-
-def _mean_score(logits: Tensor, inds: List[Tensor]) -> Tensor:
-    scores = torch.cat([logit[i] for logit, i in zip(logits, inds)]).sigmoid()
-    return scores.sum() / max(len(scores), 1)
+    def predict_nrpn_by_feat(
+        self, nrpn_outs: Any, outs: tuple, batch_img_metas: List[dict], rescale: bool = False
+    ) -> InstanceList:
+        """What the nRPN takes for hard negatives, as ``predict_by_feat`` gives proposals. ``outs`` are this head's."""
+        maps = in_float32(self.nrpn_head.as_rpn_outs(nrpn_outs, outs))
+        return self.predict_by_feat(*maps, batch_img_metas=batch_img_metas, rescale=rescale)

@@ -1,6 +1,7 @@
 from typing import List, Tuple
 
 import torch.nn.functional as F
+from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -41,6 +42,17 @@ class NRPNHead(BaseModule):
         self.iou_thr = iou_thr
         self.nrpn_cls = nn.Conv2d(feat_channels, num_base_priors, 1)
 
+    @classmethod
+    def from_rpn(cls, rpn: RPNHead, rpn_cfg: dict, **settings) -> 'NRPNHead':
+        """The nRPN of an RPN, whose channels and anchors per location it takes.
+
+        Args:
+            rpn (RPNHead): The RPN.
+            rpn_cfg (dict): Not used: the arguments of ``RPNHead`` that it was built with.
+            settings: The other arguments of this class.
+        """
+        return cls(feat_channels=rpn.feat_channels, num_base_priors=rpn.num_base_priors, **settings)
+
     def forward(self, hidden: Tuple[Tensor]) -> List[Tensor]:
         """nRPN's logits.
 
@@ -72,9 +84,14 @@ class NRPNHead(BaseModule):
         learns = mined.is_true | mined.is_false
         # an invalid anchor's logit is -inf
         corrected = corrected.masked_fill(~learns, 0)
-        loss = F.binary_cross_entropy_with_logits(corrected, self.target(mined), learns.float(), reduction='sum')
+        target = mined.is_true.float()
+        loss = F.binary_cross_entropy_with_logits(corrected, target, learns.float(), reduction='sum')
         return dict(loss_nrpn_cls=[loss / learns.sum().clamp(min=1)]), logits.detach()
 
-    def target(self, mined: Candidates) -> Tensor:
-        """y of the docstring, (N, K) float32. A subclass may grade it, within [0, 1]."""
-        return mined.is_true.float()
+    def forward_beside(self, x: Tuple[Tensor], hidden: Tuple[Tensor]) -> List[Tensor]:
+        """This head's outputs, from the RPN's hidden features."""
+        return self(hidden)
+
+    def as_rpn_outs(self, outs: List[Tensor], rpn_outs: tuple) -> tuple:
+        """Objectness and box deltas of its regions: its own logits, and the RPN's deltas."""
+        return outs, rpn_outs[1]

@@ -28,9 +28,9 @@ class HardNegativeRankLoss(nn.Module):
     much all of them do. Time and memory grow linearly with the number of anchors.
 
     Args:
-        loss_weight (float): :math:`w`, at least 0. Defaults to 0.25.
+        loss_weight (float): :math:`w`, at least 0. Defaults to 0.01.
         num_negatives (int): Negatives per image, at least 1. Defaults to 256.
-        prior_weight (float): :math:`b`. 0 is the loss without a prior. Defaults to 1.0.
+        prior_weight (float): :math:`b`. 0 is the loss without a prior. Defaults to 2.0.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -42,7 +42,7 @@ class HardNegativeRankLoss(nn.Module):
         tensor(1.0986)
     """
 
-    def __init__(self, loss_weight: float = 0.25, num_negatives: int = 256, prior_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 0.01, num_negatives: int = 256, prior_weight: float = 2.0) -> None:
         super().__init__()
         check_number('HardNegativeRankLoss', 'loss_weight', loss_weight, 0)
         check_number('HardNegativeRankLoss', 'num_negatives', num_negatives, 1, integer=True)
@@ -85,22 +85,17 @@ class HardNegativeRankLoss(nn.Module):
                     f'got {tuple(value.shape)}'
                 )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        hardest, inds = logits.masked_fill(~negative, -torch.inf).topk(min(self.num_negatives, logits.shape[1]), dim=1)
-        chosen = negative.gather(1, inds)
+        # The floor stands for what is not there. It is finite, so that an image without negatives has no NaN; and twice
+        # it is finite, too. Its exponential is an exact 0.
+        floor = torch.finfo(logits.dtype).min / 4
+        hardest, inds = logits.masked_fill(~negative, floor).topk(min(self.num_negatives, logits.shape[1]), dim=1)
         if prior is not None and self.prior_weight:
-            hardest = hardest + self._log_factor(prior.detach().to(logits.dtype).gather(1, inds), chosen)
-        has_both = (positive.any(dim=1) & negative.any(dim=1))[:, None]
-        # where an image has no negatives, a finite value keeps the gradient of logsumexp free of NaN
-        total = hardest.masked_fill(~chosen, -torch.inf).masked_fill(~has_both, 0).logsumexp(dim=1, keepdim=True)
-        # softplus(-inf) is an exact 0
-        loss = F.softplus((total - logits).masked_fill(~(positive & has_both), -torch.inf)).sum()
+            is_negative = negative.gather(1, inds)
+            weighted = (self.prior_weight * prior.detach().to(logits.dtype).gather(1, inds)).nan_to_num(nan=-MOST)
+            weighted = weighted.clamp(-MOST, MOST).masked_fill(~is_negative, floor)
+            num = is_negative.sum(dim=1, keepdim=True, dtype=logits.dtype).clamp(min=1)
+            hardest = hardest + weighted - (weighted.logsumexp(dim=1, keepdim=True) - num.log())
+        loss = F.softplus((hardest.logsumexp(dim=1, keepdim=True) - logits).masked_fill(~positive, floor)).sum()
         if avg_factor is None:
             avg_factor = positive.sum().clamp(min=1)
         return self.loss_weight * loss / avg_factor
-
-    def _log_factor(self, prior: Tensor, chosen: Tensor) -> Tensor:
-        """c_j of the formula, for the chosen negatives (N, K) of each image."""
-        weighted = (self.prior_weight * prior).nan_to_num(nan=-MOST).clamp(-MOST, MOST)
-        log_mean = weighted.masked_fill(~chosen, -torch.inf).logsumexp(dim=1, keepdim=True)
-        log_mean = log_mean - chosen.sum(dim=1, keepdim=True).clamp(min=1).to(log_mean.dtype).log()
-        return weighted - log_mean.masked_fill(~chosen.any(dim=1, keepdim=True), 0)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ...utils import check_number
 
-MODES = ('saturating', 'printed', 'reweighted')
 REDUCTIONS = ('none', 'mean', 'sum')
 # An object's best anchor may overlap it by almost nothing; below this, log and 1/IoU are cut off.
 MIN_OVERLAP = 1e-6
@@ -35,25 +34,21 @@ class OverlapLoss(nn.Module):
     r"""Overlap Loss of nRPN (Cho et al., ICIP 2019, poster section "Overlap Loss").
 
     With objectness :math:`p = \sigma(pred)` and IoU the overlap of an anchor with its object, the loss of a
-    negative anchor is :math:`-\log(1 - p)`, that of a positive one depends on the mode:
-
-    - ``'saturating'`` (default): :math:`-\log \min(p / IoU, 1)`; no gradient once :math:`p \ge IoU`.
-    - ``'printed'``: :math:`-\log(p / IoU)`, as the poster prints it. It is a constant away from cross entropy, so
-      its gradient is that of cross entropy and its value is negative where :math:`p > IoU`.
-    - ``'reweighted'`` (not in the paper): :math:`-\log(p) / IoU`, which weighs low-overlap positives up.
+    negative anchor is :math:`-\log(1 - p)`, that of a positive one :math:`-\log \min(p / IoU, 1)`, without a gradient
+    once :math:`p \ge IoU`. The poster prints :math:`-\log(p / IoU)`, which is a constant away from cross entropy and
+    has its gradient; the minimum is not in the paper.
 
     Args:
         use_sigmoid (bool): Must be True, and must be spelled out in a config: ``AnchorHead`` reads it there to
             give an anchor one logit. Defaults to True.
-        mode (str): See above. Defaults to 'saturating'.
         reduction (str): 'none', 'mean' or 'sum'. Defaults to 'mean'.
         loss_weight (float): Factor of the loss. Defaults to 1.0.
 
     Raises:
-        ValueError: For ``use_sigmoid=False``, an unknown mode or an unknown reduction.
+        ValueError: For ``use_sigmoid=False`` or an unknown reduction.
 
     Example:
-        >>> loss = OverlapLoss(mode='saturating', reduction='none')
+        >>> loss = OverlapLoss(reduction='none')
         >>> labels, overlaps = torch.tensor([0, 0, 1]), torch.tensor([0.5, 1.0, 0.0])
         >>> loss(torch.tensor([0.0, 0.0, 0.0]), (labels, overlaps))  # p = 0.5 is enough for IoU 0.5, not for 1
         tensor([0.0000, 0.6931, 0.6931])
@@ -62,7 +57,6 @@ class OverlapLoss(nn.Module):
     def __init__(
         self,
         use_sigmoid: bool = True,
-        mode: str = 'saturating',
         reduction: str = 'mean',
         loss_weight: float = 1.0,
     ) -> None:
@@ -72,18 +66,15 @@ class OverlapLoss(nn.Module):
                 'OverlapLoss is defined on one sigmoid per anchor, got use_sigmoid=False; '
                 "write loss_cls=dict(type='OverlapLoss', use_sigmoid=True)"
             )
-        if mode not in MODES:
-            raise ValueError(f'OverlapLoss: mode must be one of {MODES}, got mode={mode!r}')
         if reduction not in REDUCTIONS:
             raise ValueError(f'OverlapLoss: reduction must be one of {REDUCTIONS}, got reduction={reduction!r}')
         check_number('OverlapLoss', 'loss_weight', loss_weight, 0)
         self.use_sigmoid = use_sigmoid
-        self.mode = mode
         self.reduction = reduction
         self.loss_weight = loss_weight
 
     def extra_repr(self) -> str:
-        return f'mode={self.mode!r}, reduction={self.reduction!r}, loss_weight={self.loss_weight}'
+        return f'reduction={self.reduction!r}, loss_weight={self.loss_weight}'
 
     def forward(
         self,
@@ -124,25 +115,17 @@ class OverlapLoss(nn.Module):
         positive = labels.reshape(-1) == 0
         loss_pos = -F.logsigmoid(logits)
         if overlaps is None:
-            if self.mode != 'printed':  # which is cross entropy anyhow
-                warnings.warn(
-                    f'OverlapLoss got no overlaps, so mode={self.mode!r} is cross entropy; write '
-                    "type='HardNegativeRPNHead' for the RPN's head, which hands them over",
-                    stacklevel=2,
-                )
+            warnings.warn(
+                'OverlapLoss got no overlaps, so it is cross entropy; write '
+                "type='HardNegativeRPNHead' for the RPN's head, which hands them over",
+                stacklevel=2,
+            )
         else:
             # Elsewhere an overlap may be anything: 1 keeps it out of the loss and of its gradient.
             overlaps = torch.where(positive, overlaps.detach().reshape(-1).to(logits.dtype), 1.0)
-            loss_pos = self._held_to_overlap(loss_pos, overlaps.clamp(MIN_OVERLAP, 1.0))
+            # relu and not clamp: its gradient at p = IoU is 0, as the formula's
+            loss_pos = (loss_pos + overlaps.clamp(MIN_OVERLAP, 1.0).log()).relu()
         loss = torch.where(positive, loss_pos, -F.logsigmoid(-logits)).reshape(pred.shape)
         if weight is not None:
             weight = weight.reshape(pred.shape).to(loss.dtype)
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction, avg_factor)
-
-    def _held_to_overlap(self, cross_entropy: Tensor, overlaps: Tensor) -> Tensor:
-        """Turn -log p of the positives into -log p'."""
-        if self.mode == 'reweighted':
-            return cross_entropy / overlaps
-        printed = cross_entropy + overlaps.log()
-        # relu and not clamp: its gradient at p = IoU is 0, as the formula's
-        return printed.relu() if self.mode == 'saturating' else printed

@@ -26,7 +26,8 @@ def test_its_losses_are_those_of_an_rpn_on_the_false_positives_after_nms(build_h
         torch.cat([level.permute(0, 2, 3, 1).reshape(1, -1, size) for level in levels], dim=1)
         for levels, size in ((objectness, 1), (deltas, 4))
     )
-    anchors, valid = head._valid_anchors(objectness, [sample.metainfo])
+    anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
+    valid = torch.ones(1, len(anchors), dtype=torch.bool)
     mined = mine_candidates(
         logits[..., 0], bbox_preds, anchors, valid, head.bbox_coder, [sample.gt_instances], [sample.metainfo], max_num=3
     )
@@ -80,14 +81,23 @@ def test_what_its_train_cfg_leaves_out_is_the_rpns(build_head, head_cfg, feature
     assert MODELS.build({**head_cfg(nrpn_head=nrpn_head), 'train_cfg': None}).nrpn_head is None
 
 
-def test_at_most_64_objects(build_head, make_sample):
-    """One of 32 px at every 3rd pixel of a large image: more than NMS leaves and more than there may be."""
-    from mmdet_nrpn.models.dense_heads.paper_nrpn_head import _as_objects
-
+@pytest.mark.parametrize('max_objects', [64, 5])
+def test_its_objects_are_the_best_false_positives(build_head, max_objects):
+    """Of 3000 boxes of 32 px in a large image: more than NMS leaves, and more than there may be."""
+    nrpn = build_head(nrpn_head=dict(type='PaperNRPNHead', max_objects=max_objects)).nrpn_head
     corners = torch.rand(3000, 2, generator=torch.Generator().manual_seed(0)) * 2000
     bboxes, logits = torch.cat([corners, corners + 32], dim=1), torch.randn(3000)
     is_false = torch.arange(3000) % 2 == 0
-    objects = _as_objects(bboxes, logits, is_false)
-    assert isinstance(objects, InstanceData) and len(objects) == 64
+    objects = nrpn._as_objects(bboxes, logits, is_false)
+    assert isinstance(objects, InstanceData) and len(objects) == max_objects
     best = logits.masked_fill(~is_false, -torch.inf).argmax()
     assert torch.equal(objects.bboxes[0], bboxes[best])
+
+
+@pytest.mark.parametrize(
+    'kwargs', [dict(max_num=0), dict(iou_thr=0), dict(iou_thr=2), dict(nms_iou_thr=-1), dict(max_objects=1.5)]
+)
+def test_bad_settings_name_the_config_key(build_head, kwargs):
+    ((key, value),) = kwargs.items()
+    with pytest.raises(ValueError, match=f'rpn_head.nrpn_head.{key} must be .* got .*{value}'):
+        build_head(nrpn_head=dict(type='PaperNRPNHead', **kwargs))

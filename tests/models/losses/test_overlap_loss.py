@@ -9,31 +9,24 @@ from mmdet.models.losses import CrossEntropyLoss
 
 from mmdet_nrpn import OverlapLoss
 
-MODES = ('saturating', 'printed', 'reweighted')
 
-
-def formula(mode, logit, label, overlap):
-    """The loss of one anchor, from the formulas, in float64."""
+def formula(logit, label, overlap):
+    """The loss of one anchor, from the formula, in float64."""
     if label != 0:
         return math.log1p(math.exp(logit)) if logit < 30 else logit
     log_p = -math.log1p(math.exp(-logit)) if logit > -30 else logit
-    return {
-        'printed': -(log_p - math.log(overlap)),
-        'saturating': -min(log_p - math.log(overlap), 0.0),
-        'reweighted': -log_p / overlap,
-    }[mode]
+    return -min(log_p - math.log(overlap), 0.0)
 
 
 anchors = st.lists(st.tuples(st.floats(-80, 80), st.integers(0, 1), st.floats(0.01, 1.0)), min_size=1, max_size=30)
 
 
-@pytest.mark.parametrize('mode', MODES)
 @settings(deadline=None)
 @given(anchors)
-def test_equals_the_formulas_in_float64(mode, rows):
+def test_equals_the_formula_in_float64(rows):
     logits, labels, overlaps = (torch.tensor(column) for column in zip(*rows))
-    loss = OverlapLoss(mode=mode, reduction='none')(logits.double(), (labels, overlaps.double()))
-    expected = [formula(mode, float(z), y, float(u)) for z, y, u in zip(logits, labels.tolist(), overlaps)]
+    loss = OverlapLoss(reduction='none')(logits.double(), (labels, overlaps.double()))
+    expected = [formula(float(z), y, float(u)) for z, y, u in zip(logits, labels.tolist(), overlaps)]
     np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -51,17 +44,20 @@ def random_case(num=200, dtype=torch.float64):
     return logits, labels, overlaps
 
 
-def test_printed_has_the_gradient_of_cross_entropy():
+def test_what_the_poster_prints_has_the_gradient_of_cross_entropy():
+    """Why the loss is held at p = IoU: -log(p / IoU) alone learns nothing from the overlap."""
     logits, labels, overlaps = random_case()
-    printed = OverlapLoss(mode='printed', reduction='none')
     cross_entropy = CrossEntropyLoss(use_sigmoid=True, reduction='none')
+
+    def printed(z, target):
+        return torch.where(target[0] == 0, -(z.sigmoid() / target[1]).log(), -(1 - z.sigmoid()).log())
+
     torch.testing.assert_close(
-        grad_of(printed, logits, (labels, overlaps)), grad_of(cross_entropy, logits, (labels != 0).logical_not().long())
+        grad_of(printed, logits, (labels, overlaps)), grad_of(cross_entropy, logits, (labels == 0).long())
     )
-    assert (printed(logits, (labels, overlaps)) < 0).any()  # p > IoU: why it cannot be minimised as a distance
 
 
-def test_saturating_stops_where_objectness_reaches_the_overlap():
+def test_it_stops_where_objectness_reaches_the_overlap():
     logits, labels, overlaps = random_case()
     grad = grad_of(OverlapLoss(reduction='none'), logits, (labels, overlaps))
     p, positive = logits.sigmoid(), labels == 0
@@ -72,50 +68,34 @@ def test_saturating_stops_where_objectness_reaches_the_overlap():
     torch.testing.assert_close(grad[~positive], p[~positive])
 
 
-def test_reweighted_scales_the_gradient_by_the_inverse_overlap():
-    logits, labels, overlaps = random_case()
-    grad = grad_of(OverlapLoss(mode='reweighted', reduction='none'), logits, (labels, overlaps))
-    p = logits.sigmoid()
-    torch.testing.assert_close(grad, torch.where(labels == 0, (p - 1) / overlaps, p))
-
-
-@pytest.mark.parametrize('mode', MODES)
-def test_gradcheck(mode):
+def test_gradcheck():
     logits, labels, overlaps = random_case(20)
-    loss = OverlapLoss(mode=mode)
+    loss = OverlapLoss()
     assert torch.autograd.gradcheck(lambda z: loss(z, (labels, overlaps)), logits.requires_grad_())
 
 
-@pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
-def test_extreme_logits_stay_finite_and_right(mode, dtype):
+def test_extreme_logits_stay_finite_and_right(dtype):
     logits = torch.tensor([-80.0, 80.0, -80.0, 80.0], dtype=dtype, requires_grad=True)
     labels, overlaps = torch.tensor([0, 0, 1, 1]), torch.tensor([0.5, 0.5, 0.5, 0.5])
-    loss = OverlapLoss(mode=mode, reduction='none')(logits, (labels, overlaps))
-    log2 = math.log(2)
-    expected = {
-        'saturating': [80 - log2, 0, 0, 80],  # -log p + log IoU, held at 0; -log(1 - p)
-        'printed': [80 - log2, -log2, 0, 80],
-        'reweighted': [160, 0, 0, 80],
-    }[mode]
+    loss = OverlapLoss(reduction='none')(logits, (labels, overlaps))
+    expected = [80 - math.log(2), 0, 0, 80]  # -log p + log IoU, held at 0; -log(1 - p)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss.detach(), torch.tensor(expected, dtype=torch.float32))
     loss.sum().backward()
-    slope = -2.0 if mode == 'reweighted' else -1.0
-    torch.testing.assert_close(logits.grad.float(), torch.tensor([slope, 0, 0, 1]))
+    torch.testing.assert_close(logits.grad.float(), torch.tensor([-1.0, 0, 0, 1]))
 
 
 @pytest.mark.filterwarnings('ignore:OverlapLoss got no overlaps')
-@pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('shape', [(50,), (50, 1)])
 @pytest.mark.parametrize('avg_factor', [None, 17.0])
 @pytest.mark.parametrize('weighted', [True, False])
-def test_labels_alone_are_cross_entropy(mode, shape, avg_factor, weighted):
+def test_labels_alone_are_cross_entropy(shape, avg_factor, weighted):
     rng = torch.Generator().manual_seed(1)
     logits = (20 * torch.randn(50, generator=rng)).reshape(shape)
     labels = torch.randint(0, 2, (50,), generator=rng)
     weight = torch.rand(50, generator=rng) if weighted else None
-    ours, stock = OverlapLoss(mode=mode, loss_weight=0.7), CrossEntropyLoss(use_sigmoid=True, loss_weight=0.7)
+    ours, stock = OverlapLoss(loss_weight=0.7), CrossEntropyLoss(use_sigmoid=True, loss_weight=0.7)
     # with (N,) logits CrossEntropyLoss takes binary targets, with (N, 1) class labels
     stock_labels = labels if len(shape) == 2 else 1 - labels
     torch.testing.assert_close(
@@ -131,17 +111,16 @@ def test_labels_alone_are_cross_entropy(mode, shape, avg_factor, weighted):
 def test_overlaps_are_detached_and_read_only_at_positives():
     logits = torch.zeros(3, requires_grad=True)
     overlaps = torch.tensor([0.8, math.nan, 0.0], requires_grad=True)
-    loss = OverlapLoss(mode='reweighted')(logits, (torch.tensor([0, 1, 1]), overlaps))
+    loss = OverlapLoss()(logits, (torch.tensor([0, 1, 1]), overlaps))
     loss.backward()
     assert loss.isfinite() and logits.grad.isfinite().all() and overlaps.grad is None
 
 
 def test_no_overlap_at_all_stays_finite():
-    for mode in MODES:
-        logits = torch.zeros(1, requires_grad=True)
-        loss = OverlapLoss(mode=mode)(logits, (torch.tensor([0]), torch.tensor([0.0])))
-        loss.backward()
-        assert loss.isfinite() and logits.grad.isfinite().all()
+    logits = torch.zeros(1, requires_grad=True)
+    loss = OverlapLoss()(logits, (torch.tensor([0]), torch.tensor([0.0])))
+    loss.backward()
+    assert loss.isfinite() and logits.grad.isfinite().all()
 
 
 def test_no_anchors_sum_to_zero_in_the_graph():
@@ -155,7 +134,6 @@ def test_no_anchors_sum_to_zero_in_the_graph():
     'kwargs, words',
     [
         (dict(use_sigmoid=False), 'use_sigmoid=True'),
-        (dict(mode='squared'), "mode='squared'"),
         (dict(reduction='max'), "reduction='max'"),
         (dict(loss_weight=-1), 'loss_weight=-1'),
         (dict(loss_weight=float('nan')), 'loss_weight=nan'),
@@ -171,9 +149,8 @@ def test_two_logits_an_anchor_are_refused():
         OverlapLoss()(torch.zeros(5, 2), torch.zeros(5, dtype=torch.long))
 
 
-@pytest.mark.parametrize('mode', ['saturating', 'reweighted'])
-def test_without_overlaps_it_says_that_it_is_cross_entropy(mode):
+def test_without_overlaps_it_says_that_it_is_cross_entropy():
     """As in a stock RPNHead, which hands over labels alone."""
-    with pytest.warns(UserWarning, match=f"mode='{mode}' is cross entropy; write type='HardNegativeRPNHead'"):
-        loss = OverlapLoss(mode=mode)(torch.zeros(5), torch.zeros(5, dtype=torch.long))
+    with pytest.warns(UserWarning, match="so it is cross entropy; write type='HardNegativeRPNHead'"):
+        loss = OverlapLoss()(torch.zeros(5), torch.zeros(5, dtype=torch.long))
     assert loss.item() == pytest.approx(math.log(2))

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.profiler import record_function
 
-from ....utils import check_number, sample_from
+from ....utils import check_number
 
 
 @TASK_UTILS.register_module()
@@ -31,8 +31,6 @@ class NRPNSampler(RandomSampler):
             ``hard_fraction``. Outside an MMEngine training there is no warm-up. Defaults to 0.5.
         neg_pos_ub (float): At most so many negatives per positive; -1 for no bound. Defaults to -1.
         add_gt_as_proposals (bool): Must be False: hardness belongs to anchors, and objects are none.
-        hard_iou_thr (float, optional): A negative that overlaps an object by this IoU, in (0, 1], is not sampled as
-            hard. Defaults to None: all may be.
         context (nn.Module, optional): The head that builds the sampler. MMDetection passes it.
 
     Raises:
@@ -61,7 +59,6 @@ class NRPNSampler(RandomSampler):
         warmup: float = 0.5,
         neg_pos_ub: int = -1,
         add_gt_as_proposals: bool = False,
-        hard_iou_thr: Optional[float] = None,
         context: Optional[torch.nn.Module] = None,
     ) -> None:
         check_number('NRPNSampler', 'num', num, 0, integer=True)
@@ -70,8 +67,6 @@ class NRPNSampler(RandomSampler):
         check_number('NRPNSampler', 'hard_fraction', hard_fraction, 0, 1)
         check_number('NRPNSampler', 'pool_factor', pool_factor, 1, integer=True)
         check_number('NRPNSampler', 'warmup', warmup, 0, 1)  # a share of the training
-        if hard_iou_thr is not None:
-            check_number('NRPNSampler', 'hard_iou_thr', hard_iou_thr, 0, 1, above_low=True)
         if add_gt_as_proposals:
             raise ValueError(
                 'NRPNSampler: add_gt_as_proposals=True puts objects before the anchors, which would shift the '
@@ -80,7 +75,6 @@ class NRPNSampler(RandomSampler):
         super().__init__(int(num), pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
         self.hard_fraction = hard_fraction
         self.pool_factor = int(pool_factor)
-        self.hard_iou_thr = hard_iou_thr
         self.warmup = warmup
         if context is not None and not getattr(context, 'may_have_nrpn_sampler', False):
             warnings.warn(
@@ -131,21 +125,14 @@ class NRPNSampler(RandomSampler):
         with record_function('nRPN: sampling'):
             is_free = assign_result.gt_inds == 0
             num_hard = int(self._current_hard_fraction() * num_expected)
-            may_be_hard = is_free if self.hard_iou_thr is None else is_free & self._is_far(assign_result)
-            hard_inds = self.sample_hard(hardness.float().masked_fill(~may_be_hard, -torch.inf), num_hard)
+            hard_inds = self.sample_hard(hardness.float().masked_fill(~is_free, -torch.inf), num_hard)
             is_free[hard_inds] = False
-            random_inds = sample_from(is_free, num_expected - len(hard_inds))
+            others = is_free.nonzero().squeeze(1)
+            random_inds = self.random_choice(others, min(num_expected - len(hard_inds), len(others)))
         # BaseSampler.sample puts both parts together; this is how they come back apart
         assign_result.set_extra_property('hard_neg_inds', hard_inds)
         assign_result.set_extra_property('random_neg_inds', random_inds)
         return torch.cat([hard_inds, random_inds])
-
-    def _is_far(self, assign_result: AssignResult) -> Tensor:
-        if assign_result.max_overlaps is None:
-            raise ValueError(
-                'NRPNSampler: hard_iou_thr needs an assigner that compares overlaps; write hard_iou_thr=None'
-            )
-        return assign_result.max_overlaps < self.hard_iou_thr
 
     def sample_hard(self, hardness: Tensor, num: int) -> Tensor:
         """Sample ``num`` of the ``pool_factor * num`` hardest. A subclass may choose otherwise.
@@ -157,16 +144,12 @@ class NRPNSampler(RandomSampler):
         Returns:
             Tensor: Distinct indices, (num,), fewer where fewer may be sampled.
         """
-        pool_size = min(num * self.pool_factor, len(hardness))
-        if pool_size == 0:
-            return hardness.new_zeros(0, dtype=torch.long)
         hardness = hardness.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-        least = hardness.topk(pool_size).values[-1]
-        # which of the equally hard at the pool's end are in it is random
-        keys = torch.rand_like(hardness).masked_fill(hardness < least, -1) + (hardness > least)
-        in_pool = torch.zeros_like(hardness, dtype=torch.bool)
-        in_pool[keys.topk(pool_size).indices] = True
-        return sample_from(in_pool & (hardness > -torch.inf), num)
+        # in a random order, so that no place is favoured where several are equally hard
+        order = torch.randperm(len(hardness), device=hardness.device)
+        pool = order[hardness[order].topk(min(num * self.pool_factor, len(hardness))).indices]
+        pool = pool[hardness[pool] > -torch.inf]
+        return pool[torch.randperm(len(pool), device=pool.device)[:num]]
 
     def _current_hard_fraction(self) -> float:
         if self.warmup == 0:

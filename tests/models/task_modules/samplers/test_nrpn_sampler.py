@@ -1,3 +1,6 @@
+import collections
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -70,23 +73,9 @@ def test_planted_hardest_are_drawn(dtype):
     assert result.hard_neg_inds.sort().values.tolist() == planted.tolist()
 
 
-def test_negatives_near_objects_are_not_drawn_as_hard():
-    hardness, overlaps = torch.arange(100.0), torch.zeros(100)
-    overlaps[90:] = 0.1  # the ten hardest touch an object
-    overlaps[80:90] = 0.09
-    sampler = NRPNSampler(20, 0.5, hard_fraction=0.5, pool_factor=1, hard_iou_thr=0.1)
-    result = sample(sampler, torch.zeros(100).long(), hardness, overlaps)
-    assert sorted(result.hard_neg_inds.tolist()) == list(range(80, 90))
-    everything = NRPNSampler(200, 0.5, hard_fraction=0.5, hard_iou_thr=0.1)
-    # still negatives, drawn at random
-    assert set(range(90, 100)) <= set(sample(everything, torch.zeros(100).long(), hardness, overlaps).neg_inds.tolist())
-
-
-def test_an_assigner_without_overlaps_will_do_unless_they_are_asked_for():
+def test_an_assigner_without_overlaps_will_do():
     zeros, hardness = torch.zeros(50).long(), torch.arange(50.0)
     assert len(sample(NRPNSampler(8, 0.5), zeros, hardness, overlaps=None).neg_inds) == 8
-    with pytest.raises(ValueError, match='write hard_iou_thr=None'):
-        sample(NRPNSampler(8, 0.5, hard_iou_thr=0.1), zeros, hardness, overlaps=None)
 
 
 def test_hard_draws_are_spread_over_the_pool():
@@ -98,6 +87,25 @@ def test_hard_draws_are_spread_over_the_pool():
     assert counts[:-32].sum() == 0
     # each of the 32 is drawn with p = 1/4: 500 +- 19.4 (binomial); 5 standard deviations
     assert (counts[-32:] - 500).abs().max() < 97
+
+
+@pytest.mark.parametrize('num', [3, 5])
+def test_every_choice_out_of_a_pool_with_ties_is_equally_likely(num):
+    """Of hardness 2, 1, 1, 1, 1 the pool of 2 or 4 holds the first and any of the others; each subset has its share."""
+    torch.manual_seed(0)
+    hardness, pool = torch.tensor([2.0, 1, 1, 1, 1, -torch.inf]), num - 1
+    sampler, counts = NRPNSampler(num, 0.5, pool_factor=2), collections.Counter()
+    for _ in range(4000):
+        counts[tuple(sorted(sampler.sample_hard(hardness, pool // 2).tolist()))] += 1
+    expected = collections.Counter()  # by listing all pools and all choices out of each
+    pools = list(itertools.combinations(range(1, 5), pool - 1))
+    for rest in pools:
+        choices = list(itertools.combinations((0, *rest), pool // 2))
+        for choice in choices:
+            expected[choice] += 4000 / len(pools) / len(choices)
+    assert counts.keys() == expected.keys()
+    for choice, mean in expected.items():
+        assert abs(counts[choice] - mean) < 5 * mean**0.5
 
 
 def test_equal_hardness_favours_no_place():
@@ -168,9 +176,6 @@ def test_the_hard_share_grows_over_the_warmup():
         (dict(pool_factor=1.5), 'pool_factor=1.5'),
         (dict(pool_factor=float('inf')), 'pool_factor=inf'),
         (dict(hard_fraction=None), 'hard_fraction=None'),
-        (dict(hard_iou_thr='0.1'), "hard_iou_thr='0.1'"),
-        (dict(hard_iou_thr=3), 'hard_iou_thr=3'),
-        (dict(hard_iou_thr=0), 'hard_iou_thr=0'),
         (dict(warmup=2), 'warmup=2'),
         (dict(add_gt_as_proposals=True), 'add_gt_as_proposals=False'),
     ],
