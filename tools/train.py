@@ -1,6 +1,6 @@
 """MMDetection's own ``tools/train.py``, as its package brings it along; see ``--help``.
 
-``--resume`` passes over a checkpoint that a kill or a full disk cut short.
+A kill or a full disk leaves no half checkpoint for ``--resume``.
 """
 
 import os
@@ -9,8 +9,8 @@ import os
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 from mmdet_tools import run_mmdet_tool
-from resuming import pass_over_broken_checkpoints
+from whole_files import write_whole_files
 
 if __name__ == '__main__':
-    pass_over_broken_checkpoints()
+    write_whole_files()
     run_mmdet_tool('train.py')

@@ -30,7 +30,7 @@ ELSEWHERE = {
     'FEATURES=': 'tests/tools/test_lab.py',
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
     'VOC_TRAIN=train VOC_VAL=val python tools/lab.py': 'tests/tools/test_lab.py',
-    'VOC_TRAIN=train VOC_VAL=val python tools/train.py': 'tests/tools/test_train.py',
+    'VOC_TRAIN=train VOC_VAL=val python tools/train.py': 'tests/robustness/test_interruption.py',
     'python tools/fit_nrpn.py work_dirs/full_size': 'tests/tools/test_fit_nrpn.py',
     'python tools/analysis_tools/sweep_fold.py work_dirs/full_size': 'tests/tools/test_sweep_fold.py',
     'python tools/dataset_converters/make_shapes.py data/partly': 'tests/tools/test_make_shapes.py',

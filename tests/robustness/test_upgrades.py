@@ -69,7 +69,9 @@ def test_a_detectors_checkpoint_loads_as_well(repo, printed, tmp_path):
     assert sum('the nRPN starts from new weights' in line for line in printed()) == 1
 
 
-@pytest.mark.parametrize('there, here', [('paper-nrpn', 'nrpn-focal'), ('nrpn-focal', 'paper-nrpn'), ('first edition', 'nrpn-focal')])
+@pytest.mark.parametrize(
+    'there, here', [('paper-nrpn', 'nrpn-focal'), ('nrpn-focal', 'paper-nrpn'), ('first edition', 'nrpn-focal')]
+)
 def test_a_checkpoint_with_another_nrpn_starts_a_fresh_one_and_says_so(make, printed, tmp_path, there, here):
     """The first edition's nRPN has weights of the same shape that mean something else."""
     ours = make(here)

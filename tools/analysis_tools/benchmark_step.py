@@ -23,7 +23,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import at_least, existing_file
 
 ROOT = Path(__file__).parents[2]
-DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-focal', 'paper-nrpn')]
+DEFAULT = [
+    ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-focal', 'paper-nrpn')
+]
 
 
 def spread(values: list) -> str:

@@ -30,6 +30,18 @@ def _only_in_some(cfg: Config) -> dict:
     return {key: value for key, value in found.items() if value}
 
 
+def trained_part(cfg: Config) -> dict:
+    """What of a config changes a training, without the paths of data and weights: what the hash is of.
+
+    Args:
+        cfg (Config): A config for MMDetection, with its bases merged.
+
+    Returns:
+        dict: Nested dicts and lists.
+    """
+    return _without_places({**{key: cfg.get(key) for key in TRAINING}, **_only_in_some(cfg)})
+
+
 def config_hash(cfg: Config) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of what a config trains, equal on every machine.
 
@@ -41,5 +53,4 @@ def config_hash(cfg: Config) -> str:
         training starts from a checkpoint. Does not change with the paths of data and weights, the log or the
         evaluation.
     """
-    trained = _without_places({**{key: cfg.get(key) for key in TRAINING}, **_only_in_some(cfg)})
-    return hashlib.sha256(json.dumps(trained, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(trained_part(cfg), sort_keys=True, default=str).encode()).hexdigest()[:12]

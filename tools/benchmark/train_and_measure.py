@@ -23,7 +23,7 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmdet_tools import format_each_config_once, read_each_metafile_once
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
-from resuming import pass_over_broken_checkpoints
+from whole_files import write_whole_files, written_beside
 
 # the benchmark reports a log's last line
 DIVERGED = (
@@ -108,7 +108,7 @@ def main() -> None:
     folder = file.with_suffix('')
     format_each_config_once()
     read_each_metafile_once()
-    pass_over_broken_checkpoints()
+    write_whole_files()
     setup_cache_size_limit_of_dynamo()
     cfg = Config.fromfile(file)
     cfg.work_dir, cfg.launcher = str(folder), 'none'
@@ -123,10 +123,8 @@ def main() -> None:
         gc.collect()  # the training's model, images and workers
     result['metrics'] = measure(cfg, given and given.path)
     result['environment'] = environment()
-    # whole or not at all, also when killed while writing
-    part = folder / 'result.part'
-    part.write_text(json.dumps(result, indent=1), encoding='utf-8')
-    part.replace(folder / 'result.json')
+    with written_beside(folder / 'result.json') as part:
+        Path(part).write_text(json.dumps(result, indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -84,8 +84,7 @@ class HardNegativeRPNHead(RPNHead):
         nrpn = None if nrpn_head is None else build_nrpn(self, nrpn_head, dict(in_channels=in_channels, **kwargs))
         self.nrpn_head: Any = nrpn if self.train_cfg and hardness == 'nrpn' else None
         self.sampling_results: list = []  # of the last training step, one per image
-        if self.train_cfg:
-            check_use_of_hardness(self)
+        check_use_of_hardness(self)
 
     def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> dict:
         """``RPNHead``'s: the losses of an RPN without a second stage, and what is logged beside them."""

@@ -66,6 +66,8 @@ def build_nrpn(rpn: RPNHead, cfg: dict, rpn_cfg: dict) -> nn.Module:
 
 def check_use_of_hardness(head: RPNHead) -> None:
     """Refuse a sampler by hardness that gets none, and warn of hardness that the RPN does not learn from."""
+    if not head.train_cfg:
+        return
     sampler, samples_hard = head.sampler, isinstance(head.sampler, NRPNSampler)
     if isinstance(sampler, CombinedSampler) and isinstance(sampler.neg_sampler, NRPNSampler):
         raise ValueError(
