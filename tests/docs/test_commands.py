@@ -20,6 +20,8 @@ BLOCK = re.compile(r'^```bash\n(.*?)^```', re.S | re.M)
 # what takes long, or needs what is not here: real images, a registry, a GPU
 ELSEWHERE = {
     'make test': '.ci/run',
+    'pip install -e .': '.dev_scripts/setup_env.sh',
+    'VOC_ROOT=/data/VOCdevkit/ make results': 'tests/docs/test_site.py',
     'VOC_ROOT=': 'tests/test_real.py',
     'pip download': 'tests/tools/test_efficientnet_lite0.py',
     'cd data/VOCdevkit': 'tests/tools/test_store_features.py',
@@ -48,12 +50,12 @@ ELSEWHERE = {
     'python .dev_scripts/regions_on_objects.py': 'tests/tools/test_ignore_false_positives.py',
     'python .dev_scripts/swap_proposals.py': 'tests/tools/test_inside_faster_rcnn.py',
     'python .dev_scripts/train_detached.py': 'tests/tools/test_inside_faster_rcnn.py',
-    'python .dev_scripts/draw_frontier.py': 'tests/docs/test_site.py',
-    'python .dev_scripts/keep_results.py': 'tests/docs/test_site.py',
-    'python .dev_scripts/keep_last_values.py': 'tests/docs/test_site.py',
+    'python .dev_scripts/draw_frontier.py': 'tests/docs/test_record.py',
+    'python .dev_scripts/keep_results.py': 'tests/docs/test_record.py',
+    'python .dev_scripts/keep_last_values.py': 'tests/docs/test_record.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
-    # these with all rows or other flags; `make demo` and own_data.md run it as well
+    # these with all rows or other flags; `make demo` and get_started.md run it as well
     'python tools/benchmark.py --': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py rpn_mine.py': 'tests/tools/test_benchmark.py',
     'python tools/benchmark.py  ': 'tests/tools/test_benchmark.py',
@@ -62,7 +64,7 @@ ELSEWHERE = {
     'pip install --no-deps trackeval': 'requirements/dev.txt',
     'sbatch --array': 'tests/tools/test_benchmark.py',
 }
-WALKED = ('own_data.md', 'finished_rpn.md', 'seeing.md', 'zoo.md')  # beside README.md
+WALKED = ('get_started.md', 'guide.md', 'inspect.md')  # beside README.md
 # file: what is cut in it
 CUTS = {
     'configs/nrpn/_base_/schedules/schedule_demo.py': [('= 500', '= 2'), ('20', '1'), ('interval=50', 'interval=1')],
@@ -81,7 +83,12 @@ CHANGED = {'iter_500': 'iter_2', 'iter_450': 'iter_1', 'iter_200': 'iter_2', '0 
 
 
 def documents(repo):
-    return [repo / 'README.md', repo / 'configs' / 'nrpn' / 'README.md', *sorted((repo / 'docs').glob('*.md'))]
+    return [
+        repo / 'README.md',
+        repo / 'configs' / 'nrpn' / 'README.md',
+        *sorted((repo / 'docs').glob('*.md')),
+        *sorted((repo / 'lab').rglob('*.md')),
+    ]
 
 
 def commands(path):
@@ -175,7 +182,7 @@ def imagenet_weights(tmp_path):
 
 
 def test_own_data_in_vocs_format_and_publishing(repo, walk, imagenet_weights):
-    lines = [line for name in ('own_data', 'zoo', 'finished_rpn') for line in commands(repo / 'docs' / f'{name}.md')]
+    lines = [line for name in ('get_started', 'guide') for line in commands(repo / 'docs' / f'{name}.md')]
     said = walk([line for line in lines if '--dry-run' not in line])  # in COCO's format, below
     assert 'nrpn-focal, difference' in said
     page = walk.copy / 'work_dirs' / 'mine' / 'page.html'
@@ -189,7 +196,7 @@ def test_own_data_in_vocs_format_and_publishing(repo, walk, imagenet_weights):
 
 
 def test_own_data_in_cocos_format(repo, walk, imagenet_weights):
-    lines = commands(repo / 'docs' / 'own_data.md')
+    lines = commands(repo / 'docs' / 'get_started.md')
     dry_run = next(number for number, line in enumerate(lines) if '--dry-run' in line)
     drawing = next(number for number, line in enumerate(lines) if 'make_shapes.py' in line)
     as_coco = f'python {repo}/tests/helpers/as_coco.py data/mine'
@@ -198,8 +205,8 @@ def test_own_data_in_cocos_format(repo, walk, imagenet_weights):
     assert '2 runs to go' in said
 
 
-def test_seeing(repo, walk):
-    walk([line.replace('interval=100', 'interval=1') for line in commands(repo / 'docs' / 'seeing.md')])
+def test_inspecting(repo, walk):
+    walk([line.replace('interval=100', 'interval=1') for line in commands(repo / 'docs' / 'inspect.md')])
     seen = walk.copy / 'work_dirs' / 'seen'
     assert len([*seen.glob('*/vis_data/vis_image/hard_negatives_*.png')]) == 2
     assert (seen / 'page.html').exists() and (seen / 'compared.html').exists()

@@ -113,38 +113,56 @@ def test_hardest(train_step):
     assert n[result.hard_anchors].min() >= n[result.random_anchors].max()
 
 
+def block_of(path, start):
+    """The first Python of a section."""
+    (section,) = re.findall(rf'^## {start}\n(.*?)(?=^## |\Z)', path.read_text(), re.S | re.M)
+    return re.search(r'^```python\n(.*?)^```', section, re.S | re.M)[1]
+
+
 @pytest.mark.parametrize(
-    'number, stock, method',
+    'page, section, stock, method',
     [
-        (0, 'rpn/rpn_r50_fpn_1x_coco', 'nrpn-focal'),
-        (1, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'nrpn'),
+        ('README.md', 'Use it', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'nrpn'),
+        ('docs/guide.md', 'In a detector', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'nrpn'),
+        ('docs/guide.md', 'An RPN alone', 'rpn/rpn_r50_fpn_1x_coco', 'nrpn-focal'),
+        ('docs/guide.md', "The paper's method", 'rpn/rpn_r50_fpn_1x_coco', 'paper-nrpn'),
     ],
 )
-def test_the_recommended_setting_is_the_one_that_is_measured(repo, tmp_path, number, stock, method):
-    base = f'mmdet::{stock}.py'
-    texts = dict(
-        readme=f"_base_ = ['{base}']\n" + python_blocks(repo / 'README.md')[number],
-        method=f"_base_ = ['{base}', '{repo}/configs/nrpn/_base_/methods/{method}.py']\nmodel = _base_.method\n",
-    )
-    models = []
-    for name, text in texts.items():
-        (tmp_path / f'{name}.py').write_text(text)
-        models.append(Config.fromfile(tmp_path / f'{name}.py').model)
-    assert models[1].rpn_head.pop('nrpn_head') == dict(type='NRPNHead')  # the default
-    assert models[0] == models[1]
-
-
-def test_the_detectors_page_has_the_lines_of_readme(repo):
-    assert python_blocks(repo / 'docs' / 'detectors.md') == python_blocks(repo / 'README.md')[1:2]
+def test_the_settings_are_those_that_are_measured(repo, tmp_path, make_sample, page, section, stock, method):
+    """A config's lines and the method's file build heads with equal weights, samplers and losses."""
+    base, losses, heads = f'mmdet::{stock}.py', [], []
+    for lines in (
+        f"_base_ = ['{base}']\n" + block_of(repo / page, section),
+        f"_base_ = ['{base}', '{repo}/configs/nrpn/_base_/methods/{method}.py']\nmodel = _base_.method\n",
+    ):
+        (tmp_path / 'mine.py').write_text(lines)
+        model = Config.fromfile(tmp_path / 'mine.py').model
+        torch.manual_seed(0)
+        heads.append(head := MODELS.build(dict(model.rpn_head, train_cfg=model.train_cfg.rpn)))
+        head.init_weights()
+        if hasattr(head.nrpn_head, 'nrpn_cls'):  # zero at first, which would be no prior
+            torch.nn.init.normal_(head.nrpn_head.nrpn_cls.weight)
+        x = tuple(torch.randn(1, 256, 64 // stride, 64 // stride) for stride in (4, 8, 16, 32, 64))
+        losses.append(head.loss(x, [make_sample([[8, 8, 40, 40]])]))
+    assert repr(heads[0]) == repr(heads[1]) and type(heads[0].sampler) is type(heads[1].sampler)
+    assert set(losses[0]) == set(losses[1])
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
     'name',
-    ['README.md', *(f'docs/{n}.md' for n in ('extending', 'measuring', 'overlap_loss', 'promises', 'seeing'))],
+    [
+        'README.md',
+        *(f'docs/{name}.md' for name in ('extending', 'guide', 'inspect', 'measuring', 'method', 'promises')),
+    ],
 )
 def test_config_lines_build(repo, tmp_path, examples, name):
     """The config lines in the docs, laid over a stock config, build what they name."""
-    blocks = [block for block in python_blocks(repo / name) if '_base_' not in block and 'class ' not in block]
+    blocks = [
+        block
+        for block in python_blocks(repo / name)
+        if not any(word in block for word in ('_base_', 'class ', 'detector='))
+    ]
     assert blocks
     for number, block in enumerate(blocks):
         path = tmp_path / f'{number}.py'
@@ -157,6 +175,8 @@ def test_config_lines_build(repo, tmp_path, examples, name):
             if 'nrpn_head' in block:
                 written = cfg.model.rpn_head.nrpn_head
                 assert head.nrpn_head is None if written is None else type(head.nrpn_head).__name__ == written.type
+        if 'filter_cfg' in block:
+            assert cfg.train_dataloader.dataset.filter_cfg == dict(filter_empty_gt=False, min_size=32)
         if 'val_evaluator' in block:
             METRICS.build(cfg.val_evaluator)
         for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
@@ -165,24 +185,24 @@ def test_config_lines_build(repo, tmp_path, examples, name):
 
 
 @pytest.mark.parametrize(
-    'page, base, kind',
+    'base, kind',
     [
-        ('tracking', 'mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py', 'QDTrack'),
-        (
-            'partly_labelled',
-            'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
-            'IgnoringSoftTeacher',
-        ),
+        ('mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py', 'QDTrack'),
+        ('mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'IgnoringSoftTeacher'),
     ],
 )
-def test_the_recommended_setting_in_a_tracker_and_a_teacher(repo, tmp_path, page, base, kind):
-    path = repo / 'docs' / f'{page}.md'
-    assert page == 'tracking' or base in path.read_text()
-    lines = python_blocks(repo / 'README.md')[1] + python_blocks(path)[0]
-    (tmp_path / 'mine.py').write_text(f"_base_ = ['{base}']\n{lines}")
+def test_the_two_lines_in_a_tracker_and_a_teacher(repo, tmp_path, base, kind):
+    guide = repo / 'docs' / 'guide.md'
+    assert kind == 'QDTrack' or base in guide.read_text()
+    (lines,) = [
+        block
+        for block in python_blocks(guide)
+        if 'detector=model' in block and ('type=' in block) == (kind != 'QDTrack')
+    ]
+    (tmp_path / 'mine.py').write_text(f"_base_ = ['{base}']\n{block_of(guide, 'In a detector')}{lines}")
     model = MODELS.build(Config.fromfile(tmp_path / 'mine.py').model)
     assert type(model).__name__ == kind
-    for detector in [model.detector] if page == 'tracking' else [model.student, model.teacher]:
+    for detector in [model.detector] if kind == 'QDTrack' else [model.student, model.teacher]:
         head = detector.rpn_head
         assert head.loss_rank is not None and type(head.nrpn_head).__name__ == 'NRPNHead'
         assert type(head.sampler).__name__ == 'RandomSampler'
