@@ -142,7 +142,7 @@ def test_the_environment_names_root_and_splits(monkeypatch, repo):
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if 'faster-rcnn_r50_fpn_1x_own' in path.stem], ids=str)
 def test_a_detectors_template_is_the_stock_one_with_the_base_that_docs_name(path, repo, tmp_path):
-    (base,) = re.findall(r"`(_base_ = \['mmdet::.+'\])`", (repo / 'docs' / 'own_data.md').read_text())
+    (base,) = re.findall(r"`(_base_ = \['mmdet::.+'\])`", (repo / 'docs' / 'get_started.md').read_text())
     copy = tmp_path / path.name
     copy.write_text(re.sub(r'_base_ = \[.+\]', base, path.read_text()))
     stock, ours = Config.fromfile(copy), Config.fromfile(path)
