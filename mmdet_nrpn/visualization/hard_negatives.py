@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .proposal_errors import ProposalErrors, SampledNegatives
+from ..evaluation import ProposalErrors, SampledNegatives
 
 OBJECT, IGNORED, WRONG, REGION, HARD, RANDOM = '#19e04b', '#f0f0f0', '#ff3030', '#ffb000', '#ff30ff', '#40c0ff'
 LEGEND = (

@@ -12,7 +12,7 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
-from mmdet_nrpn.visualization import ProposalErrors
+from mmdet_nrpn.evaluation import ProposalErrors
 
 TOOL = 'tools/analysis_tools/ignore_false_positives.py'
 XMLCORNERS = ('xmin', 'ymin', 'xmax', 'ymax')

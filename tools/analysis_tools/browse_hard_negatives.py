@@ -24,9 +24,8 @@ from mmengine.structures import InstanceData
 from rich.progress import track
 from torch import nn
 
-from mmdet_nrpn.evaluation import GroundTruth
+from mmdet_nrpn.evaluation import GroundTruth, ProposalErrors, find_proposal_errors
 from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
-from mmdet_nrpn.visualization import ProposalErrors, find_proposal_errors
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
 from arguments import at_least, existing_file

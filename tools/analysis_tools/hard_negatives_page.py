@@ -6,9 +6,11 @@ from typing import List, Optional, Sequence
 import cv2
 import mmcv
 import numpy as np
+import torch
+from mmdet.structures.bbox import bbox_overlaps
 
-from mmdet_nrpn.evaluation.functional import box_ious
-from mmdet_nrpn.visualization.proposal_errors import SAME_PLACE_IOU, TOP_K, ProposalErrors
+from mmdet_nrpn.evaluation import ProposalErrors
+from mmdet_nrpn.evaluation.functional.proposal_errors import SAME_PLACE_IOU, TOP_K
 
 TEMPLATE = Path(__file__).with_name('hard_negatives_page.html')
 # longer side of an image in pixels, and JPEG's quality: some 25 kB per image
@@ -112,7 +114,8 @@ def _other_scores(errors: ProposalErrors, other: Optional[ProposalErrors]) -> np
     """The best score of the other RPN's false positives in the place of each, -1 where it has none."""
     if other is None or len(other.false_positives) == 0:
         return np.full(len(errors.false_positives), -1.0)
-    same = box_ious(errors.false_positives, other.false_positives) >= SAME_PLACE_IOU
+    mine, others = torch.tensor(errors.false_positives), torch.tensor(other.false_positives)
+    same = bbox_overlaps(mine, others).numpy() >= SAME_PLACE_IOU
     return np.where(same, other.false_positive_scores.astype(float), -1.0).max(axis=1).round(3)
 
 

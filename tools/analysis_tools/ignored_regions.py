@@ -13,7 +13,7 @@ from mmengine.fileio import get_text
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_nrpn.visualization import ProposalErrors
+from mmdet_nrpn.evaluation import ProposalErrors
 
 # Between two regions an IoU, and between a region and an object a share of the smaller of the two.
 MOST_OVERLAP = 0.3

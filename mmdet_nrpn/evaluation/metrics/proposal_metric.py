@@ -1,18 +1,18 @@
 import json
-from numbers import Real
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from mmdet.registry import METRICS
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from ...utils import can_become_file, clip_bboxes, false_positives
-from ..functional.proposal_recall import box_ious, match_proposals
+from ...utils import can_become_file, check_number, clip_bboxes, false_positives
+from ..functional import match_proposals
 from ..ground_truth import GroundTruth, dataset_being_evaluated
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
@@ -73,19 +73,19 @@ class ProposalMetric(BaseMetric):
         _require(collect_device in ('cpu', 'gpu'), "collect_device must be 'cpu' or 'gpu'", collect_device)
         _require(prefix is None or isinstance(prefix, str), 'prefix must be a string', prefix)
         super().__init__(collect_device=collect_device, prefix=prefix)
-        nums = _as_numbers(proposal_nums)
-        valid = nums is not None and len(nums) > 0 and all(num >= 1 and float(num).is_integer() for num in nums)
-        _require(valid, 'proposal_nums must be integers >= 1', proposal_nums)
-        thrs = _as_numbers(iou_thrs)
-        valid = thrs is not None and all(np.isclose(thr, IOU_THRS).any() for thr in thrs)
-        _require(valid, 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', iou_thrs)
-        valid = _as_numbers(fp_iou_thr) == [fp_iou_thr] and 0 < fp_iou_thr <= 1
-        _require(valid, 'fp_iou_thr must be a number in (0, 1]', fp_iou_thr)
-        valid = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
-        _require(valid, 'out_file must name a file, no folder, in a folder', out_file)
+        nums, thrs = _listed(proposal_nums), _listed(iou_thrs)
+        _require(len(nums) > 0, 'proposal_nums must be integers >= 1', proposal_nums)
+        for num in nums:
+            check_number('ProposalMetric', 'proposal_nums', num, 1, integer=True)
+        for thr in thrs:
+            check_number('ProposalMetric', 'iou_thrs', thr)
+            _require(np.isclose(thr, IOU_THRS).any(), 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', thr)
+        check_number('ProposalMetric', 'fp_iou_thr', fp_iou_thr, 0, 1, above_low=True)
+        is_file = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
+        _require(is_file, 'out_file must name a file, no folder, in a folder', out_file)
         # without repetition, in the order given
-        self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums or ()))
-        self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs or ()))
+        self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums))
+        self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs))
         self.fp_iou_thr = float(fp_iou_thr)
         self.out_file = out_file
         self.budgets = np.array(sorted({*self.proposal_nums, *CURVE_NUMS}))
@@ -107,7 +107,8 @@ class ProposalMetric(BaseMetric):
         dataset = dataset_being_evaluated()
         if dataset is not None and dataset is not self.ground_truth.dataset:
             self.ground_truth = GroundTruth(dataset)
-        merged_views = data_batch is not None and isinstance(data_batch['data_samples'][0], (list, tuple))
+        views = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+        merged_views = any(isinstance(of_image, (list, tuple)) for of_image in views or ())
         for sample in data_samples:
             order = sample['pred_instances']['scores'].cpu().argsort(descending=True, stable=True)
             bboxes = sample['pred_instances']['bboxes'].cpu()[order[: self.budgets[-1]]]
@@ -124,7 +125,7 @@ class ProposalMetric(BaseMetric):
         # up to 4096 pixels, a thousandth of a pixel is what is left of them.
         areas = (gt_bboxes[:, 2:] - gt_bboxes[:, :2]).round(3).prod(axis=1)
         groups = np.array([(areas >= low) & (areas <= high) for _, low, high in AREAS])
-        ious = box_ious(bboxes.numpy(), gt_bboxes)
+        ious = bbox_overlaps(bboxes.double(), torch.from_numpy(gt_bboxes)).numpy()
         ranks = match_proposals(ious, IOU_THRS, groups)
         found = (ranks < len(bboxes))[..., None] & (ranks[..., None] < self.budgets)
         compared = [bboxes, torch.from_numpy(gt_bboxes), torch.from_numpy(ignored_bboxes)]
@@ -213,15 +214,11 @@ class ProposalMetric(BaseMetric):
         return capture.get()
 
 
-def _require(condition: bool, rule: str, value: object) -> None:
+def _require(condition: Any, rule: str, value: object) -> None:
     if not condition:
         raise ValueError(f'ProposalMetric: {rule}, got {value!r}')
 
 
-def _as_numbers(value: object) -> Optional[list]:
-    """One number or several as a list; None if it is anything else."""
-    values = [value] if isinstance(value, Real) else value
-    if isinstance(values, (str, dict)) or not isinstance(values, Iterable):
-        return None
-    values = list(values)
-    return values if all(isinstance(v, Real) and not isinstance(v, bool) for v in values) else None
+def _listed(value: object) -> list:
+    """One value or several as a list."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, dict)) else [value]

@@ -225,6 +225,16 @@ def test_without_ignored_boxes_nothing_is_ignored(ignored):
     assert metrics['proposal/AR@10'] == 1 and metrics['proposal/FP@10'] == 0
 
 
+@pytest.mark.parametrize('data_batch', [None, {}, dict(data_samples=[]), dict(inputs=[1])])
+def test_what_the_samples_were_made_from_need_not_be_given(data_batch):
+    """As in MMDetection's own tests of its metrics."""
+    box = torch.tensor([[0.0, 0, 50, 50]])
+    metric = ProposalMetric()
+    instances = dict(gt_instances=dict(bboxes=box), pred_instances=dict(bboxes=box, scores=torch.ones(1)))
+    metric.process(data_batch, [instances])
+    assert metric.evaluate(1)['proposal/AR@10'] == 1
+
+
 def test_an_evaluation_of_no_image_is_refused():
     with pytest.raises(ValueError, match='no image was evaluated; check ann_file, data_prefix'):
         ProposalMetric().evaluate(0)
@@ -259,7 +269,8 @@ def test_one_number_or_several_are_taken(nums, thrs):
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused_when_built(key, value):
-    with pytest.raises(ValueError, match=f'ProposalMetric: {key} must .*, got {re.escape(repr(value))}'):
+    wrong = value[-1] if isinstance(value, (list, tuple)) and value and key != 'fp_iou_thr' else value
+    with pytest.raises(ValueError, match=f'ProposalMetric: {key} must .*, got ({key}=)?{re.escape(repr(wrong))}$'):
         ProposalMetric(**{key: value})
 
 

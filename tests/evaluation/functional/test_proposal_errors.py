@@ -6,7 +6,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmdet_nrpn.visualization import find_proposal_errors
+from mmdet_nrpn.evaluation import find_proposal_errors
 
 
 def iou(a, b):
