@@ -1,10 +1,11 @@
-from .checkpoints import read_checkpoint
+from .checkpoints import NRPN_PREFIX, is_of_nrpn, read_checkpoint, without_nrpn
 from .checks import can_become_file, check_number
 from .detectors import load_weights, rpn_of
 from .levels import flatten_levels, in_float32, objectness_logits
 from .mining import Candidates, clip_bboxes, false_positives, max_ious, mine_candidates, on_ignored, sample_from
 
 __all__ = [
+    'NRPN_PREFIX',
     'Candidates',
     'can_become_file',
     'check_number',
@@ -12,6 +13,7 @@ __all__ = [
     'false_positives',
     'flatten_levels',
     'in_float32',
+    'is_of_nrpn',
     'load_weights',
     'max_ious',
     'mine_candidates',
@@ -20,4 +22,5 @@ __all__ = [
     'read_checkpoint',
     'rpn_of',
     'sample_from',
+    'without_nrpn',
 ]

@@ -3,6 +3,19 @@ from pathlib import Path
 
 import torch
 
+# Before the names of an nRPN's weights in those of its RPN, which it is an attribute of.
+NRPN_PREFIX = 'nrpn_head.'
+
+
+def is_of_nrpn(key: str) -> bool:
+    """Whether a weight is an nRPN's by its name, such as 'rpn_head.nrpn_head.nrpn_cls.bias'."""
+    return f'.{NRPN_PREFIX}' in f'.{key}'
+
+
+def without_nrpn(state_dict: dict) -> dict:
+    """The weights of a detector without those of an nRPN."""
+    return {key: value for key, value in state_dict.items() if not is_of_nrpn(key)}
+
 
 class Inert:
     """Stands for whatever else a checkpoint holds, so that reading it executes nothing."""

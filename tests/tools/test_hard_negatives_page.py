@@ -7,7 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from analysis_tools.hard_negatives_page import image_entry, write_page
+from analysis_tools.browse_hard_negatives import image_entry, write_page
 from playwright.sync_api import sync_playwright
 
 from mmdet_nrpn.evaluation import ProposalErrors

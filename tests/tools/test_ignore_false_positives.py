@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from analysis_tools.ignored_regions import regions_of
+from analysis_tools.ignore_false_positives import regions_of
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from pycocotools.coco import COCO

@@ -112,7 +112,7 @@ def test_vocs_metric_takes_stored_objects_with_their_classes(stored):
 @pytest.mark.parametrize(
     'tool, words',
     [
-        ('browse_hard_negatives', 'val_dataloader gives no images, so there is nothing to show'),
+        ('browse_hard_negatives', 'val_dataloader: it gives no images, so there is nothing to show'),
         ('ignore_false_positives', 'val_dataloader.dataset is a FeatureDataset without a pipeline'),
     ],
 )
