@@ -19,24 +19,19 @@ class Passed(NamedTuple):
     """A sample that has passed through a test pipeline."""
 
     sample: dict  # with its metainfo
-    transforms: list  # of the pipeline
+    transforms: list  # of the pipeline, among others
     merged_views: bool  # whether its proposals are merged from several views, and flipped back
     annotated: Optional[np.ndarray]  # its objects in pixels of the original image, (G, 4), where known
     packed: Optional[np.ndarray]  # its objects as the pipeline packed them, (P, 4), where it did
 
 
 def transforms_of(dataset: Any) -> List[Any]:
-    """The transforms of a data set and of those that it wraps, also within others such as ``RandomChoice``."""
-    found: List[Any] = []
-    left = [dataset]
-    while left:
-        part = left.pop(0)
-        if isinstance(part, (list, tuple)):
-            left.extend(part)
-        elif not any(part is other for other in found):
-            found.append(part)
-            inner = ('pipeline', 'dataset', 'datasets', 'transforms', 'subroutines')
-            left.extend(getattr(part, name) for name in inner if hasattr(part, name))
+    """A data set, those that it wraps, and all of their transforms, also within others such as ``RandomChoice``."""
+    found = [dataset]
+    for part in found:  # which grows
+        names = ('pipeline', 'dataset', 'datasets', 'transforms', 'subroutines')
+        inner = part if isinstance(part, (list, tuple)) else [getattr(part, name, None) for name in names]
+        found += [other for other in inner if not any(other is known for known in found)]
     return found
 
 

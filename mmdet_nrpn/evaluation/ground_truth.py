@@ -1,4 +1,5 @@
 import inspect
+import traceback
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -24,8 +25,7 @@ class GroundTruth:
         dataset (Dataset, optional): The data set that the samples are from. Defaults to None: not known.
 
     Example:
-        >>> ground_truth = GroundTruth(dataset)
-        >>> bboxes, ignored_bboxes = ground_truth(dataset[0]['data_samples'].to_dict())
+        >>> bboxes, ignored_bboxes = GroundTruth(dataset)(data_sample.to_dict())
     """
 
     def __init__(self, dataset: Any = None) -> None:
@@ -95,12 +95,10 @@ def dataset_being_evaluated() -> Optional[Dataset]:
 
     MMEngine hands its metrics samples and ``dataset_meta`` alone, so the loop is looked up in the call stack.
     """
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get('self')
-        if isinstance(caller, BaseLoop) and hasattr(caller, 'evaluator'):
-            return caller.dataloader.dataset
-        frame = frame.f_back
+    for frame, _ in traceback.walk_stack(inspect.currentframe()):
+        loop = frame.f_locals.get('self')
+        if isinstance(loop, BaseLoop) and hasattr(loop, 'evaluator'):
+            return loop.dataloader.dataset
     return None
 
 

@@ -79,14 +79,18 @@ def test_other_heads(train, name):
         assert hard[0] == 0 and min(hard[-3:]) > 0
 
 
-def test_recall_is_the_share_of_false_positives_that_the_nrpn_predicts():
+def test_recall_is_the_share_of_false_positives_that_the_nrpn_predicts(monkeypatch):
     none = np.zeros((0, 4))
     images = [
         ProposalErrors(none, none[:, 0], none, none, none[:, 0], none, none[:, 0], np.array(predicted, dtype=bool))
         for predicted in ([True, False, True], [], [True])
     ]
-    hook, runner = HardNegativeVisualizationHook(), SimpleNamespace(message_hub=MessageHub('recall'))
-    hook._log_recall(runner, images)
+    hook, runner = HardNegativeVisualizationHook(interval=3), SimpleNamespace(message_hub=MessageHub('recall'))
+    monkeypatch.setattr(f'{HardNegativeVisualizationHook.__module__}.find_proposal_errors', lambda *args: images)
+    hook.head, hook.outputs = None, dict(rpn=None, nrpn=(), data=dict(inputs=None, data_samples=None))
+    for runner.iter in range(3):
+        assert 'train/nrpn_fp_recall' not in runner.message_hub.log_scalars
+        hook.after_train_iter(runner, runner.iter)
     assert runner.message_hub.log_scalars['train/nrpn_fp_recall'].current() == 3 / 4
 
 

@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ...evaluation import ProposalErrors, SampledNegatives, find_proposal_errors
+from ...evaluation import SampledNegatives, find_proposal_errors
 from ...models import HardNegativeRPNHead, NRPNSampler
 from ...utils import check_number, rpn_of
 
@@ -80,8 +80,9 @@ class HardNegativeVisualizationHook(Hook):
             return
         outs, nrpn_outs = self.outputs['rpn'], self.outputs.get('nrpn')
         errors = find_proposal_errors(self.head, outs, nrpn_outs, self.outputs['data']['data_samples'])
-        if nrpn_outs is not None:
-            self._log_recall(runner, errors)
+        predicted = np.concatenate([of_image.predicted_by_nrpn for of_image in errors])
+        if nrpn_outs is not None and len(predicted) > 0:
+            runner.message_hub.update_scalar('train/nrpn_fp_recall', predicted.mean().item())
         images = self._images()
         if not images:
             return
@@ -94,31 +95,21 @@ class HardNegativeVisualizationHook(Hook):
 
     def _images(self) -> List[np.ndarray]:
         """The first images as the network saw them, RGB; none where it sees something else, as in the laboratory."""
-        images: List[np.ndarray] = []
         inputs = self.outputs['data']['inputs']
         if not isinstance(inputs, Tensor) or inputs.shape[1] != 3:
-            return images
+            return []
         mean, std = (getattr(self.preprocessor, name, default) for name, default in (('mean', 0), ('std', 1)))
         pixels = (inputs[: self.num_images].float() * std + mean).round().clamp(0, 255).byte()
         # pipelines load BGR
         pixels = pixels if self.preprocessor._channel_conversion else pixels.flip(1)
-        for image, sample in zip(pixels, self.outputs['data']['data_samples']):
-            height, width = sample.img_shape[:2]
-            images.append(image[:, :height, :width].permute(1, 2, 0).cpu().numpy())
-        return images
+        shapes = [sample.img_shape for sample in self.outputs['data']['data_samples']]
+        return [image[:, : size[0], : size[1]].permute(1, 2, 0).cpu().numpy() for image, size in zip(pixels, shapes)]
 
     def _sampled_negatives(self) -> List[SampledNegatives]:
         """The negatives sampled from each image."""
-        sizes = [level.shape[-2:] for level in self.outputs['rpn'][0]]
-        levels = self.head.prior_generator.grid_priors(sizes, device=self.outputs['rpn'][0][0].device)
-        priors = torch.cat([get_box_tensor(level) for level in levels])
-        results = self.head.sampling_results
-        return [
-            SampledNegatives(priors[result.hard_anchors].cpu().numpy(), priors[result.random_anchors].cpu().numpy())
-            for result in results
-        ]
-
-    def _log_recall(self, runner: Runner, errors: List[ProposalErrors]) -> None:
-        predicted = np.concatenate([of_image.predicted_by_nrpn for of_image in errors])
-        if len(predicted) > 0:
-            runner.message_hub.update_scalar('train/nrpn_fp_recall', predicted.mean().item())
+        sampled = []
+        for result in self.head.sampling_results:
+            is_hard = torch.isin(result.neg_inds, getattr(result, 'hard_neg_inds', result.neg_inds[:0]))
+            anchors = get_box_tensor(result.neg_priors).cpu()
+            sampled.append(SampledNegatives(*(anchors[mask.cpu()].numpy() for mask in (is_hard, ~is_hard))))
+        return sampled

@@ -79,10 +79,9 @@ def _errors_of_image(
     proposals: InstanceData, regions: InstanceData, sample: DetDataSample, shape: Optional[tuple]
 ) -> ProposalErrors:
     proposals, regions = proposals[:TOP_K], regions[:TOP_K]
-    gt_bboxes = get_box_tensor(sample.gt_instances.bboxes)
-    ignored_bboxes = gt_bboxes[:0]
-    if 'bboxes' in sample.get('ignored_instances', {}):
-        ignored_bboxes = get_box_tensor(sample.ignored_instances.bboxes)
+    instances = [sample.get(key, {}) for key in ('gt_instances', 'ignored_instances')]
+    bboxes = [torch.as_tensor(get_box_tensor(of.get('bboxes', np.zeros((0, 4))))) for of in instances]  # or NumPy's
+    gt_bboxes, ignored_bboxes = (boxes.to(proposals.bboxes) for boxes in bboxes)
     compared = [proposals.bboxes, gt_bboxes, ignored_bboxes]
     if shape is not None:  # proposals are clipped to the image, and annotations need not be
         compared = [clip_bboxes(boxes, shape) for boxes in compared]

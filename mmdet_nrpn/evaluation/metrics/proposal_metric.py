@@ -8,8 +8,7 @@ from mmdet.registry import METRICS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-from rich.console import Console
-from rich.table import Table
+from terminaltables import AsciiTable
 
 from ...utils import can_become_file, check_number, clip_bboxes, false_positives
 from ..functional import match_proposals
@@ -162,17 +161,17 @@ class ProposalMetric(BaseMetric):
         objects = total['objects'][:, None]
         recall = np.where(objects > 0, total['found'] / np.maximum(objects, 1), -1.0)  # (T, areas, budgets)
         false_share = total['false_share'] / max(total['has_proposals'], 1)
-        columns = {num: int(np.searchsorted(self.budgets, num)) for num in self.proposal_nums}
+        rows = {f'AR{suffix}@{{}}': recall[:, area].mean(axis=0) for area, (suffix, *_) in enumerate(AREAS)}
+        rows.update({f'recall@{{}}@{thr:g}': recall[np.abs(IOU_THRS - thr).argmin(), 0] for thr in self.iou_thrs})
+        rows['ABO@{}'] = np.where(objects[0] > 0, total['best_iou'] / np.maximum(objects[0], 1), -1.0)
+        rows['FP@{}'] = false_share
+        columns = np.searchsorted(self.budgets, self.proposal_nums)
+        table = [['%', *(f'@{num}' for num in self.proposal_nums)]]
         metrics = {}
-        for area, (suffix, _, _) in enumerate(AREAS):
-            for num, column in columns.items():
-                metrics[f'AR{suffix}@{num}'] = float(recall[:, area, column].mean())
-        for thr in self.iou_thrs:
-            row = int(np.abs(IOU_THRS - thr).argmin())
-            metrics.update({f'recall@{num}@{thr:g}': float(recall[row, 0, col]) for num, col in columns.items()})
-        best_iou = total['best_iou'] / total['objects'][0] if total['objects'][0] else np.full(len(self.budgets), -1.0)
-        metrics.update({f'ABO@{num}': float(best_iou[column]) for num, column in columns.items()})
-        metrics.update({f'FP@{num}': float(false_share[column]) for num, column in columns.items()})
+        for name, row in rows.items():
+            values = row[columns].tolist()
+            metrics.update({name.format(num): value for num, value in zip(self.proposal_nums, values)})
+            table.append([name.replace('@{}', ''), *(f'{100 * value:.1f}' if value >= 0 else '-' for value in values)])
         logger = MMLogger.get_current_instance()
         if total['objects'][0] == 0:
             logger.warning(
@@ -180,38 +179,14 @@ class ProposalMetric(BaseMetric):
                 'metainfo.classes of the data set'
             )
         if self.out_file is not None:
-            self._write(Path(self.out_file), metrics, recall, false_share, total['objects'])
-        logger.info('\n' + self._table(metrics))
+            curves = dict(proposal_nums=self.budgets.tolist(), iou_thrs=IOU_THRS.round(2).tolist())
+            curves.update(areas=[suffix.lstrip('_') or 'all' for suffix, *_ in AREAS])
+            curves.update(objects=total['objects'].tolist(), recall=recall.tolist(), false_share=false_share.tolist())
+            path = Path(self.out_file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(dict(metrics=metrics, **curves)))
+        logger.info('\n' + AsciiTable(table).table)
         return metrics
-
-    def _write(
-        self, path: Path, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray
-    ) -> None:
-        """Write metrics and curves; ``recall`` is indexed by IoU threshold, area and budget."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(
-            metrics=metrics,
-            proposal_nums=self.budgets.tolist(),
-            iou_thrs=IOU_THRS.round(2).tolist(),
-            areas=[suffix.lstrip('_') or 'all' for suffix, _, _ in AREAS],
-            objects=objects.tolist(),
-            recall=recall.tolist(),
-            false_share=false_share.tolist(),
-        )
-        path.write_text(json.dumps(content))
-
-    def _table(self, metrics: Dict[str, float]) -> str:
-        names = (
-            [f'AR{suffix}' for suffix, _, _ in AREAS] + [f'recall@IoU {thr:g}' for thr in self.iou_thrs] + ['ABO', 'FP']
-        )
-        cells = iter(f'{100 * value:.1f}' if value >= 0 else '-' for value in metrics.values())
-        table = Table('%', *(f'@{num}' for num in self.proposal_nums))
-        for name in names:
-            table.add_row(name, *(next(cells) for _ in self.proposal_nums))
-        console = Console(width=100)
-        with console.capture() as capture:
-            console.print(table)
-        return capture.get()
 
 
 def _require(condition: Any, rule: str, value: object) -> None:

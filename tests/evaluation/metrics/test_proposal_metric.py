@@ -213,7 +213,7 @@ def test_objects_of_32_pixels_at_fractional_places_are_small_and_medium():
     assert metrics['proposal/AR_s@1'] == metrics['proposal/AR_m@1'] == 0.5 and metrics['proposal/AR_l@1'] == -1
 
 
-@pytest.mark.parametrize('ignored', [None, dict(), dict(bboxes=torch.zeros(0, 4))])
+@pytest.mark.parametrize('ignored', [None, {}, dict(bboxes=torch.zeros(0, 4)), dict(bboxes=np.zeros((0, 4)))])
 def test_without_ignored_boxes_nothing_is_ignored(ignored):
     box = torch.tensor([[0.0, 0, 50, 50]])
     sample = dict(gt_instances=dict(bboxes=box), pred_instances=dict(bboxes=box, scores=torch.ones(1)))
