@@ -23,11 +23,11 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner, set_random_seed
-from model_converters.strip_nrpn import NRPN, kept_meta
+from model_converters.strip_nrpn import kept_meta
 from rich.progress import track
 
 from mmdet_nrpn import HardNegativeRPNHead
-from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
+from mmdet_nrpn.utils import NRPN_PREFIX, can_become_file, load_weights, rpn_of, without_nrpn
 
 # AdamW's step in a weight, times the channels: so the step in a logit does not grow with them.
 STEP = 0.64
@@ -95,7 +95,7 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
         warnings.simplefilter('ignore')
         model = MODELS.build(cfg.model)
     checkpoint = load_weights(model, path)
-    weights = {key: value for key, value in checkpoint['state_dict'].items() if NRPN not in key}
+    weights = without_nrpn(checkpoint['state_dict'])
     head = rpn_of(model)
     model.eval().requires_grad_(False)
     head.nrpn_head.requires_grad_(True).init_weights()
@@ -119,7 +119,7 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
         schedule.step()
     # by the name that the file has for the RPN, which the model may have renamed
     prefix = next(name for name in ('bbox_head.', 'rpn_head.') if f'{name}rpn_cls.weight' in weights)
-    nrpn = {f'{prefix}{NRPN}{key}': value.cpu() for key, value in head.nrpn_head.state_dict().items()}
+    nrpn = head.nrpn_head.cpu().state_dict(prefix=f'{prefix}{NRPN_PREFIX}')
     return dict(state_dict={**weights, **nrpn}, meta=kept_meta(checkpoint))
 
 

@@ -1,5 +1,12 @@
-from .functional import match_proposals
+from .functional import ProposalErrors, SampledNegatives, find_proposal_errors, match_proposals
 from .ground_truth import GroundTruth
 from .metrics import ProposalMetric
 
-__all__ = ['GroundTruth', 'ProposalMetric', 'match_proposals']
+__all__ = [
+    'GroundTruth',
+    'ProposalErrors',
+    'ProposalMetric',
+    'SampledNegatives',
+    'find_proposal_errors',
+    'match_proposals',
+]

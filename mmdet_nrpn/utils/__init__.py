@@ -1,10 +1,11 @@
-from .checkpoints import fresh_nrpn_if_other, read_checkpoint
+from .checkpoints import NRPN_PREFIX, fresh_nrpn_if_other, is_of_nrpn, read_checkpoint, without_nrpn
 from .checks import can_become_file, check_number
 from .detectors import load_weights, rpn_of
 from .levels import flatten_levels, in_float32, objectness_logits
 from .mining import Candidates, bboxes_of, clip_bboxes, false_positives, max_ious, mine_candidates, on_ignored
 
 __all__ = [
+    'NRPN_PREFIX',
     'Candidates',
     'bboxes_of',
     'can_become_file',
@@ -14,6 +15,7 @@ __all__ = [
     'flatten_levels',
     'fresh_nrpn_if_other',
     'in_float32',
+    'is_of_nrpn',
     'load_weights',
     'max_ious',
     'mine_candidates',
@@ -21,4 +23,9 @@ __all__ = [
     'on_ignored',
     'read_checkpoint',
     'rpn_of',
+<<<<<<< HEAD
+=======
+    'sample_from',
+    'without_nrpn',
+>>>>>>> h3
 ]

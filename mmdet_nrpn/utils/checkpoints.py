@@ -6,6 +6,19 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
+# Before the names of an nRPN's weights in those of its RPN, which it is an attribute of.
+NRPN_PREFIX = 'nrpn_head.'
+
+
+def is_of_nrpn(key: str) -> bool:
+    """Whether a weight is an nRPN's by its name, such as 'rpn_head.nrpn_head.nrpn_cls.bias'."""
+    return f'.{NRPN_PREFIX}' in f'.{key}'
+
+
+def without_nrpn(state_dict: dict) -> dict:
+    """The weights of a detector without those of an nRPN."""
+    return {key: value for key, value in state_dict.items() if not is_of_nrpn(key)}
+
 
 class Inert:
     """Stands for whatever else a checkpoint holds, so that reading it executes nothing."""
@@ -13,8 +26,7 @@ class Inert:
     def __init__(self, *args) -> None:
         pass
 
-    def __setstate__(self, state: object) -> None:
-        pass
+    __setstate__ = __init__
 
 
 # What MMEngine's log history is pickled with; only the history is lost.
@@ -62,7 +74,7 @@ def fresh_nrpn_if_other(state_dict: dict, prefix: str, nrpn_head: Optional[nn.Mo
         prefix (str): Of the RPN's keys.
         nrpn_head (nn.Module, optional): The model's nRPN.
     """
-    prefix = f'{prefix}nrpn_head.'
+    prefix = prefix + NRPN_PREFIX
     given = {key: value for key, value in state_dict.items() if key.startswith(prefix)}
     own = {} if nrpn_head is None else nrpn_head.state_dict(prefix=prefix)
     if {key: value.shape for key, value in given.items()} == {key: value.shape for key, value in own.items()}:

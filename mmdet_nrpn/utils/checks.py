@@ -1,4 +1,5 @@
 import math
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def check_number(
     Raises:
         ValueError: Naming key, value and bounds.
     """
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     within = is_number and low <= value <= high and not (above_low and value == low)
     if within and not (integer and value != int(value)):
         return

@@ -4,7 +4,7 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.models.detectors import RPN
 from torch import nn
 
-from .checkpoints import read_checkpoint
+from .checkpoints import is_of_nrpn, read_checkpoint
 
 
 def rpn_of(model: nn.Module) -> nn.Module:
@@ -54,7 +54,7 @@ def load_weights(model: nn.Module, path: Path) -> dict:
         missing = model.load_state_dict(dict(weights), strict=False).missing_keys
     except RuntimeError as error:  # of another shape
         missing = [' '.join(str(error).split()[:40])]
-    missing = [key for key in missing if 'nrpn_head' not in key]
+    missing = [key for key in missing if not is_of_nrpn(key)]
     if missing:
         raise ValueError(
             f'{path} is of another model: {len(missing)} of its weights are missing or of another shape, such as '

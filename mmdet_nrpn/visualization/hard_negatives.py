@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .proposal_errors import ProposalErrors, SampledNegatives
+from ..evaluation import ProposalErrors, SampledNegatives
 
 OBJECT, IGNORED, WRONG, REGION, HARD, RANDOM = '#19e04b', '#f0f0f0', '#ff3030', '#ffb000', '#ff30ff', '#40c0ff'
 LEGEND = (
@@ -46,12 +46,8 @@ def draw_hard_negatives(
         panel = _panel(next(panels), image, of_image, "RPN's false positives")
         _scored(panel, of_image.false_positives[:num], of_image.false_positive_scores, WRONG)
         if has_regions:
-            _scored(
-                _panel(next(panels), image, of_image, "nRPN's regions"),
-                of_image.regions[:num],
-                of_image.region_scores,
-                REGION,
-            )
+            panel = _panel(next(panels), image, of_image, "nRPN's regions")
+            _scored(panel, of_image.regions[:num], of_image.region_scores, REGION)
         if sampled is not None:
             panel = _panel(next(panels), image, of_image, 'sampled negatives')
             _outline(panel, sampled[column].random, RANDOM, ':', 0.6)
@@ -80,6 +76,5 @@ def _scored(axis: Axes, bboxes: np.ndarray, scores: np.ndarray, color: str) -> N
 
 def _outline(axis: Axes, bboxes: np.ndarray, color: str, dash: str, width: float) -> None:
     for x1, y1, x2, y2 in bboxes:
-        axis.add_patch(
-            Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linestyle=dash, linewidth=width)
-        )
+        box = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linestyle=dash, linewidth=width)
+        axis.add_patch(box)

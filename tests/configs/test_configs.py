@@ -2,12 +2,13 @@ import re
 import warnings
 from pathlib import Path
 
-import lab  # noqa: F401 (registers)
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
+
+import lab  # noqa: F401 (registers)
 
 PAPER = ('paper-nrpn', 'paper-nrpn-overlap')
 RANKING = ('nrpn', 'nrpn-focal', 'rpn-focal-rank')

@@ -4,16 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.logging import MessageHub
-from mmengine.structures import InstanceData
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmdet_nrpn import HardNegativeVisualizationHook
-from mmdet_nrpn.visualization import ProposalErrors, SampledNegatives
+from mmdet_nrpn.evaluation import ProposalErrors
 
 CONFIG = """
 _base_ = ['{repo}/configs/nrpn/{name}_r18-w16_fpn_demo_shapes.py']
@@ -28,7 +25,6 @@ SHORT = [
     'default_hooks.logger.interval=1', 'randomness.seed=0',
 ]  # fmt: skip
 OWN_OBJECTNESS = "\nmodel = dict(rpn_head=dict(hardness='rpn', nrpn_head=None))"
-OWN = {'hard_neg_repeats', 'nrpn_fp_recall'}
 
 
 @pytest.fixture
@@ -54,10 +50,9 @@ def test_tensorboard_has_it_and_training_is_the_same(train):
     assert done.returncode == 0, done.stderr
     (file,) = folder.glob('*/vis_data/events.out.tfevents.*')
     events = EventAccumulator(str(file)).Reload()
-    assert {*OWN, 'nrpn_false_positives', 'rpn_hard_neg_score', 'rpn_random_neg_score'} <= {*events.Tags()['scalars']}
-    # 12 images, 4 per step: from the fourth step on they have been seen before
-    assert [event.step for event in events.Scalars('hard_neg_repeats')] == [4, 5, 6]
-    assert all(0 <= event.value <= 1 for name in OWN for event in events.Scalars(name))
+    assert {'nrpn_false_positives', 'rpn_hard_neg_score', 'rpn_random_neg_score'} <= {*events.Tags()['scalars']}
+    recall = events.Scalars('nrpn_fp_recall')
+    assert [event.step for event in recall] == [2, 3, 4, 5, 6] and all(0 <= event.value <= 1 for event in recall)
     images = events.Images('hard_negatives')
     assert [image.step for image in images] == [2, 4, 6]
     assert images[0].encoded_image_string.startswith(b'\x89PNG') and images[0].width > 500
@@ -84,89 +79,19 @@ def test_other_heads(train, name):
         assert hard[0] == 0 and min(hard[-3:]) > 0
 
 
-def test_recall_is_the_share_of_false_positives_that_the_nrpn_predicts():
+def test_recall_is_the_share_of_false_positives_that_the_nrpn_predicts(monkeypatch):
     none = np.zeros((0, 4))
     images = [
         ProposalErrors(none, none[:, 0], none, none, none[:, 0], none, none[:, 0], np.array(predicted, dtype=bool))
         for predicted in ([True, False, True], [], [True])
     ]
-    hook, runner = HardNegativeVisualizationHook(), SimpleNamespace(message_hub=MessageHub('recall'))
-    hook.head = SimpleNamespace(nrpn_head=object())
-    hook._log_recall(runner, images)
+    hook, runner = HardNegativeVisualizationHook(interval=3), SimpleNamespace(message_hub=MessageHub('recall'))
+    monkeypatch.setattr(f'{HardNegativeVisualizationHook.__module__}.find_proposal_errors', lambda *args: images)
+    hook.head, hook.outputs = None, dict(rpn=None, nrpn=(), data=dict(inputs=None, data_samples=None))
+    for runner.iter in range(3):
+        assert 'train/nrpn_fp_recall' not in runner.message_hub.log_scalars
+        hook.after_train_iter(runner, runner.iter)
     assert runner.message_hub.log_scalars['train/nrpn_fp_recall'].current() == 3 / 4
-
-
-@pytest.fixture
-def repeats():
-    """What the hook logs when an image's hard negatives are these, one call per step."""
-    hook = HardNegativeVisualizationHook()
-
-    class Runner:
-        message_hub = None
-
-    def step(hard, name='a.jpg', zoom=1, **meta):
-        sampled = SampledNegatives(np.array(hard, dtype=np.float32).reshape(-1, 4), None)
-        meta = dict(img_path=name, img_shape=(100 * zoom, 200 * zoom), scale_factor=(zoom, zoom), **meta)
-        samples = [DetDataSample(metainfo=meta)]
-        hook.outputs['data'] = dict(data_samples=samples)
-        Runner.message_hub = MessageHub('fresh')
-        hook._log_repeats(Runner, [sampled], samples)
-        history = Runner.message_hub.log_scalars.get('train/hard_neg_repeats')
-        return None if history is None else history.current()
-
-    return step
-
-
-def test_repeats_are_of_the_same_image(repeats):
-    first = [[0, 0, 40, 40], [100, 50, 140, 90]]
-    assert repeats(first) is None
-    assert repeats(first, name='b.jpg') is None
-    assert repeats(first, name='folder/a.jpg') is None
-    assert repeats([[100, 50, 140, 90], [0, 50, 40, 90]]) == 0.5
-    assert repeats([[50, 0, 90, 40]]) == 0  # against the last ones of it
-    assert repeats([[50, 0, 90, 40]]) == 1
-    assert repeats([]) is None  # nothing sampled as hard: the last ones stay
-    assert repeats([[50, 0, 90, 40]], name=None) is None
-    assert repeats([[50, 0, 90, 40]]) == 1
-
-
-def test_repeats_undo_flips_and_resizing(repeats):
-    assert repeats([[10, 20, 50, 60]]) is None
-    flip = dict(flip=True, flip_direction='horizontal')
-    assert repeats([[150, 20, 190, 60]], **flip) == 1  # the image is 200 wide
-    assert repeats([[300, 40, 380, 120]], zoom=2, **flip) == 1
-    assert repeats([[10, 20, 50, 60]], **flip) == 0
-
-
-@pytest.mark.parametrize(
-    'augment',
-    [dict(type='BatchSyncRandomResize', random_size_range=(64, 128)), dict(type='BatchResize', scale=(90, 200))],
-)
-def test_repeats_undo_resizing_of_the_batch(augment):
-    """The hard negatives are where the objects are, which the data preprocessor moves."""
-    hook, hub = HardNegativeVisualizationHook(), MessageHub('batch_resize')
-    MessageHub.get_current_instance().update_info('iter', 0)
-    preprocessor = MODELS.build(dict(type='DetDataPreprocessor', batch_augments=[augment], pad_size_divisor=32))
-    (resize,) = preprocessor.batch_augments
-    bboxes = torch.tensor([[8.0, 4, 40, 36], [100, 50, 140, 90]])
-
-    class Runner:
-        message_hub = hub
-
-    for size in ((128, 224), (64, 96), (96, 256), (128, 224)):
-        resize._input_size, resize.min_size, resize.max_size = size, *size
-        meta = dict(img_path='a.jpg', img_shape=(100, 200), ori_shape=(50, 100), scale_factor=(2.0, 2.0))
-        sample = DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=bboxes.clone()))
-        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
-        batch = dict(inputs=[torch.zeros(3, 100, 200, dtype=torch.uint8)], data_samples=[sample])
-        hook.outputs['data'] = preprocessor(batch, True)
-        (moved,) = hook.outputs['data']['data_samples']
-        sampled = SampledNegatives(moved.gt_instances.bboxes.numpy(), None)
-        hook._log_repeats(Runner, [sampled], batch['data_samples'])
-        # MMDetection rounds the sizes of images down
-        np.testing.assert_allclose(hook.last_hard['a.jpg'], bboxes / 2, rtol=0.03)
-    history, _ = hub.get_scalar('train/hard_neg_repeats').data
-    assert history.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -196,5 +121,5 @@ def test_arguments_are_checked():
     for interval in (0, 1.5, '200', True):
         with pytest.raises(ValueError, match=f'interval must be an integer >= 1, got interval={interval!r}'):
             HardNegativeVisualizationHook(interval=interval)
-    whole = HardNegativeVisualizationHook(interval=2.0, num_pictures=2.0, num_boxes=3.0)
-    assert [1, 2, 3, 4][: whole.num_pictures] == [1, 2] and [1, 2, 3, 4][: whole.num_boxes] == [1, 2, 3]
+    whole = HardNegativeVisualizationHook(interval=2.0, num_images=2.0, num_boxes=3.0)
+    assert [1, 2, 3, 4][: whole.num_images] == [1, 2] and [1, 2, 3, 4][: whole.num_boxes] == [1, 2, 3]

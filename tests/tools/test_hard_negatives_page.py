@@ -7,10 +7,10 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from analysis_tools.hard_negatives_page import image_entry, write_page
+from analysis_tools.browse_hard_negatives import image_entry, write_page
 from playwright.sync_api import sync_playwright
 
-from mmdet_nrpn.visualization import ProposalErrors
+from mmdet_nrpn.evaluation import ProposalErrors
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 AREAS = dict(all=(0, np.inf), small=(0, 32**2), medium=(32**2, 96**2), large=(96**2, np.inf))

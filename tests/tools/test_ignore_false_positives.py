@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from analysis_tools.ignored_regions import regions_of
+from analysis_tools.ignore_false_positives import regions_of
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
-from mmdet_nrpn.visualization import ProposalErrors
+from mmdet_nrpn.evaluation import ProposalErrors
 
 TOOL = 'tools/analysis_tools/ignore_false_positives.py'
 XMLCORNERS = ('xmin', 'ymin', 'xmax', 'ymax')

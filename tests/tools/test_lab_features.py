@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from lab import FeatureDataset, StoredBackbone, store_features
 from mmdet.registry import DATASETS, METRICS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 
+from lab import FeatureDataset, StoredBackbone, store_features
 from mmdet_nrpn.evaluation import GroundTruth
 
 CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
@@ -112,7 +112,7 @@ def test_vocs_metric_takes_stored_objects_with_their_classes(stored):
 @pytest.mark.parametrize(
     'tool, words',
     [
-        ('browse_hard_negatives', 'val_dataloader gives no images, so there is nothing to show'),
+        ('browse_hard_negatives', 'val_dataloader: it gives no images, so there is nothing to show'),
         ('ignore_false_positives', 'val_dataloader.dataset is a FeatureDataset without a pipeline'),
     ],
 )

@@ -9,64 +9,167 @@ objects gained or lost. Any detector with an RPNHead will do; without an nRPN in
 """
 
 import argparse
+import base64
+import json
 import os
 import sys
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Sequence
 
+import cv2
+import mmcv
+import numpy as np
 import torch
-from hard_negatives_page import image_entry, write_page
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.runner import Runner
-from mmengine.structures import InstanceData
-from rich.progress import track
-from torch import nn
+from torch.utils.data import DataLoader
 
-from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import can_become_file, load_weights, rpn_of
-from mmdet_nrpn.visualization import ProposalErrors, find_proposal_errors
+from mmdet_nrpn.evaluation import ProposalErrors, find_proposal_errors
+from mmdet_nrpn.evaluation.functional.proposal_errors import SAME_PLACE_IOU, TOP_K
+from mmdet_nrpn.utils import can_become_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
+from analysis_tools.detector_runs import Detector, build, run
 from arguments import at_least, existing_file
 
+TEMPLATE = Path(__file__).with_name('hard_negatives_page.html')
+# longer side of an image in pixels, and JPEG's quality: some 25 kB per image
+SIDE, QUALITY = 480, 80
+# from which false positives count until a reader chooses otherwise
+SCORE = 0.3
+ABOUT = (
+    f"Of each image the RPN's top {TOP_K} proposals. A false positive overlaps no object by an IoU of 0.3; an object "
+    f'is missed if no proposal overlaps it by {SAME_PLACE_IOU}. How wrong: missed objects plus the scores of the false '
+    'positives. Click on an image to enlarge it.'
+)
+ABOUT_TWO = (
+    f' Scores of two RPNs need not mean the same; from a score of 0 on, the top {TOP_K} proposals of both count.'
+)
 
-def build(config: Path, checkpoint: Path, device: str) -> Tuple[Config, nn.Module, bool]:
-    """A config, its model with the checkpoint's weights, and whether an nRPN is among them.
+
+def entries_of(detectors: List[Detector], loader: DataLoader) -> List[dict]:
+    """What the page needs of each image of a loader with one image a batch.
 
     Raises:
-        ValueError: If the checkpoint does not fit, or the model has no RPN of its own.
+        ValueError: If there are no images, or an image's objects are not known in pixels of the original image.
     """
-    cfg = Config.fromfile(config)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = MODELS.build(cfg.model).to(device).eval()
-    try:
-        rpn = rpn_of(model)
-    except ValueError as error:
-        raise ValueError(f'{config}: {error}; give the config of a detector with one, and its checkpoint') from None
-    state = load_weights(model, checkpoint)['state_dict']
-    has_nrpn = any('nrpn_head.' in key for key in state) and getattr(rpn, 'nrpn_head', None) is not None
-    return cfg, model, has_nrpn
-
-
-@torch.no_grad()
-def errors_of_image(model: nn.Module, data: dict, has_nrpn: bool) -> ProposalErrors:
-    """What the RPN gets wrong on a batch of one image, in pixels of the original image."""
-    batch = model.data_preprocessor(data, False)
-    x, head = model.extract_feat(batch['inputs']), rpn_of(model)
-    if has_nrpn:
-        outs, hidden = head.forward_with_hidden(x)
-        nrpn_outs = head.forward_nrpn(x, hidden)
-    else:
-        outs, nrpn_outs = head(x), None
-    return find_proposal_errors(head, outs, nrpn_outs, batch['data_samples'], rescale=True)[0]
+    if len(loader.dataset) == 0:
+        raise ValueError('it has no image; check its ann_file and data_prefix')
+    if not isinstance(loader.dataset[0]['inputs'], torch.Tensor):
+        raise ValueError('it gives no images, so there is nothing to show')
+    entries, paths = [], []
+    for batch, outputs in run(detectors, loader, 'Looking at the validation images'):
+        sample, image = batch['data_samples'][0], batch['inputs'][0]
+        errors = [find_proposal_errors(*of_detector, rescale=True)[0] for of_detector in outputs]
+        paths.append(str(sample.get('img_path') or sample.get('img_id')))
+        height, width = sample.ori_shape[:2]
+        has_nrpn = [detector.has_nrpn for detector in detectors]
+        entries.append(image_entry('', image.permute(1, 2, 0).numpy(), width, height, errors, has_nrpn))
+    for entry, name in zip(entries, below_common_folder(paths)):
+        entry['name'] = name
+    return entries
 
 
 def below_common_folder(paths: List[str]) -> List[str]:
     """File names, with as much of the folders as tells images of the same name in several folders apart."""
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     return [os.path.relpath(path, folder) for path in paths]
+
+
+def image_entry(
+    name: str, image: np.ndarray, width: int, height: int, errors: Sequence[ProposalErrors], has_nrpn: List[bool]
+) -> dict:
+    """What the page needs of one image.
+
+    Args:
+        name (str): Shown above it.
+        image (np.ndarray): (H, W, C) of any size, as a pipeline loads it: BGR if it has three channels or more, grey by
+            the first channel otherwise. What is not uint8 is stretched to the range of uint8.
+        width (int): Of the original image, which the boxes are in, in pixels.
+        height (int): The same.
+        errors (Sequence[ProposalErrors]): Of one RPN, or of two.
+        has_nrpn (list[bool]): Which of them have an nRPN.
+
+    Returns:
+        dict: To be written as JSON.
+    """
+    others = [None] if len(errors) == 1 else errors[::-1]
+    return dict(
+        name=name,
+        width=width,
+        height=height,
+        jpeg='data:image/jpeg;base64,' + base64.b64encode(_encode_jpeg(image)).decode(),
+        objects=_rounded(errors[0].gt_bboxes),
+        ignored=_rounded(errors[0].ignored_bboxes),
+        rpns=[_rpn_entry(*rpn) for rpn in zip(errors, others, has_nrpn)],
+    )
+
+
+def _encode_jpeg(image: np.ndarray) -> bytes:
+    image = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+    if image.dtype != np.uint8:
+        image = image.astype(np.float64)
+        image = (image - image.min()) * (255 / max(np.ptp(image), 1e-12))
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = tuple(max(1, round(scale * side)) for side in image.shape[1::-1])
+    pixels = mmcv.imresize(image, size).round().astype(np.uint8)
+    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+
+
+def _rpn_entry(errors: ProposalErrors, other: Optional[ProposalErrors], has_nrpn: bool) -> dict:
+    false = np.column_stack([_rounded(errors.false_positives), errors.false_positive_scores.astype(float).round(3)])
+    regions = np.column_stack([_rounded(errors.regions), errors.region_scores.astype(float).round(3)])
+    return dict(
+        found=errors.gt_found.tolist(),
+        false=[
+            [*box, float(other_score), bool(predicted)]
+            for box, other_score, predicted in zip(
+                false.tolist(), _other_scores(errors, other), errors.predicted_by_nrpn
+            )
+        ],
+        regions=regions.tolist() if has_nrpn else None,
+    )
+
+
+def _other_scores(errors: ProposalErrors, other: Optional[ProposalErrors]) -> np.ndarray:
+    """The best score of the other RPN's false positives in the place of each, -1 where it has none."""
+    if other is None or len(other.false_positives) == 0:
+        return np.full(len(errors.false_positives), -1.0)
+    mine, others = torch.tensor(errors.false_positives), torch.tensor(other.false_positives)
+    same = bbox_overlaps(mine, others).numpy() >= SAME_PLACE_IOU
+    return np.where(same, other.false_positive_scores.astype(float), -1.0).max(axis=1).round(3)
+
+
+def _rounded(bboxes: np.ndarray) -> list:
+    return np.asarray(bboxes, dtype=float).round(1).tolist()  # in float32 the digits would come back
+
+
+def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: int) -> None:
+    """Write what RPNs get wrong on images as one HTML file that needs nothing else.
+
+    Args:
+        images (list[dict]): Of :func:`image_entry`.
+        names (Sequence[str]): The RPN's name, or two: the baseline's and that of the RPN compared with it.
+        path (Path): The file.
+        num_shown (int): Images in the page, those that the RPNs are most wrong about; the totals are of all.
+    """
+    worst = sorted(images, key=lambda image: -_wrongness(image))
+    for image in worst[num_shown:]:
+        image['jpeg'] = None
+        for rpn in image['rpns']:
+            rpn['regions'] = rpn['regions'] and []
+    about = ABOUT + ABOUT_TWO * (len(names) == 2)
+    left_out = f' Shown are the {num_shown} that are most wrong.' if len(images) > num_shown else ''
+    # '<' would end the script that holds the data
+    data = json.dumps(dict(names=names, score=SCORE, about=about + left_out, images=images)).replace('<', '\\u003c')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(TEMPLATE.read_text(encoding='utf-8').replace('__DATA__', data), encoding='utf-8')
+
+
+def _wrongness(image: dict) -> float:
+    return sum(
+        rpn['found'].count(False) + sum(box[4] for box in rpn['false'] if box[4] >= SCORE) for rpn in image['rpns']
+    )
 
 
 def parse_args() -> argparse.Namespace:
@@ -97,38 +200,19 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     files = [*([args.baseline] if args.baseline else []), (args.config, args.checkpoint)]
     try:
-        loaded = [build(*pair, device) for pair in files]
+        detectors = [build(*pair) for pair in files]
     except ValueError as error:
         sys.exit(str(error))
     # of the config that is looked at, also for the baseline
-    loader = loaded[-1][0].get('val_dataloader')
+    loader = detectors[-1].cfg.get('val_dataloader')
     if loader is None:
         sys.exit(f'{args.config}: there are no images to look at; give it a val_dataloader')
-    loader = Runner.build_dataloader(dict(loader, batch_size=1), seed=0)
-    ground_truth = GroundTruth(loader.dataset)
-    images, paths = [], []
-    for data in track(loader, 'Looking at the validation images'):
-        sample, image = data['data_samples'][0], data['inputs'][0]
-        if not isinstance(image, torch.Tensor):
-            sys.exit(f'{args.config}: val_dataloader gives no images, so there is nothing to show')
-        try:
-            gt_bboxes, ignored_bboxes = ground_truth(sample.to_dict())
-        except ValueError as error:
-            sys.exit(f'{args.config}: val_dataloader: {error}')
-        sample.gt_instances = InstanceData(bboxes=torch.tensor(gt_bboxes, dtype=torch.float32))
-        sample.ignored_instances = InstanceData(bboxes=torch.tensor(ignored_bboxes, dtype=torch.float32))
-        errors = [errors_of_image(model, data, has_nrpn) for _, model, has_nrpn in loaded]
-        paths.append(str(sample.get('img_path') or sample.get('img_id')))
-        height, width = sample.ori_shape[:2]
-        pixels = image.permute(1, 2, 0).numpy()
-        images.append(image_entry('', pixels, width, height, errors, [has for *_, has in loaded]))
-    if not images:
-        sys.exit(f'{args.config}: val_dataloader has no image; check its ann_file and data_prefix')
-    for entry, name in zip(images, below_common_folder(paths)):
-        entry['name'] = name
+    try:
+        images = entries_of(detectors, Runner.build_dataloader(dict(loader, batch_size=1), seed=0))
+    except ValueError as error:
+        sys.exit(f'{args.config}: val_dataloader: {error}')
     stems = [config.stem for config, _ in files]
     names = stems if len(set(stems)) == len(stems) else [str(checkpoint) for _, checkpoint in files]
     write_page(images, names, args.out, args.images)

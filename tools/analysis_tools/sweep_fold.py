@@ -12,62 +12,46 @@ import sys
 from pathlib import Path
 from typing import Dict, List
 
-import torch
 from matplotlib.figure import Figure
-from mmdet.registry import MODELS
-from mmdet.utils import register_all_modules
-from mmengine.config import Config
 from mmengine.runner import Runner
-from rich.progress import track
 
 from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import can_become_file, in_float32, load_weights, rpn_of
+from mmdet_nrpn.utils import can_become_file, in_float32, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
+from analysis_tools.detector_runs import Detector, build, run
 from arguments import existing_file
 from model_converters.strip_nrpn import fold_factor
 
 BUDGETS = (10, 100)
 
 
-@torch.no_grad()
-def sweep(cfg: Config, checkpoint: Path, folds: List[float]) -> Dict[float, dict]:
+def sweep(detector: Detector, folds: List[float]) -> Dict[float, dict]:
     """Metrics of the RPN's proposals by the factor that its nRPN is folded by.
 
     Args:
-        cfg (Config): The training's.
-        checkpoint (Path): Of that training.
+        detector (Detector): With an ``NRPNHead``.
         folds (list[float]): The factors A: the RPN's logits become ``s - A * n``.
 
     Returns:
         dict[float, dict]: What ``ProposalMetric`` reports.
 
     Raises:
-        ValueError: If the checkpoint does not fit, or there is no ``NRPNHead`` in it to fold.
+        ValueError: If an image's objects are not known in pixels of the original image.
     """
-    model = MODELS.build(cfg.model).eval()
-    weights = load_weights(model, checkpoint)['state_dict']
-    head = rpn_of(model)
-    if not isinstance(getattr(head, 'nrpn_head', None), NRPNHead) or not any('.nrpn_cls.' in key for key in weights):
-        raise ValueError(f'{checkpoint} holds no NRPNHead to fold; tools/fit_nrpn.py fits one to a finished RPN')
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model.to(device)
-    loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
+    loader = Runner.build_dataloader(detector.cfg.val_dataloader, seed=0)
     metrics = {fold: ProposalMetric() for fold in folds}
     ground_truth = GroundTruth(loader.dataset)
     for metric in metrics.values():
         metric.ground_truth = ground_truth
-    for batch in track(loader, 'Measuring'):
-        data = model.data_preprocessor(batch, False)
-        outs, hidden = head.forward_with_hidden(model.extract_feat(data['inputs']))
-        cls_scores, bbox_preds = in_float32(outs)
-        nrpn_scores = head.nrpn_head(hidden)
-        metas = [sample.metainfo for sample in data['data_samples']]
+    for batch, (of_rpn,) in run([detector], loader, 'Measuring'):
+        cls_scores, bbox_preds = in_float32(of_rpn.outs)
+        metas = [sample.metainfo for sample in of_rpn.data_samples]
         for fold, metric in metrics.items():
-            folded = [score - fold * n.float() for score, n in zip(cls_scores, nrpn_scores)]
-            results = head.predict_by_feat(folded, bbox_preds, batch_img_metas=metas, rescale=True)
-            for sample, result in zip(data['data_samples'], results):
+            folded = [score - fold * n.float() for score, n in zip(cls_scores, of_rpn.nrpn_outs)]
+            results = of_rpn.head.predict_by_feat(folded, bbox_preds, batch_img_metas=metas, rescale=True)
+            for sample, result in zip(of_rpn.data_samples, results):
                 sample.pred_instances = result
                 metric.process(batch, [sample.to_dict()])
     return {
@@ -112,12 +96,15 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    register_all_modules()
-    cfg = Config.fromfile(args.config)
-    if cfg.get('val_dataloader') is None:
-        sys.exit(f'{args.config} has no val_dataloader, which the measuring needs')
     try:
-        results = sweep(cfg, args.checkpoint, sorted(set(args.folds)))
+        detector = build(args.config, args.checkpoint)
+        if not detector.has_nrpn or not isinstance(rpn_of(detector.model).nrpn_head, NRPNHead):
+            raise ValueError(
+                f'{args.checkpoint} holds no NRPNHead to fold; tools/fit_nrpn.py fits one to a finished RPN'
+            )
+        if detector.cfg.get('val_dataloader') is None:
+            raise ValueError(f'{args.config} has no val_dataloader, which the measuring needs')
+        results = sweep(detector, sorted(set(args.folds)))
     except ValueError as error:
         sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)

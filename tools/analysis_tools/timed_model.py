@@ -13,6 +13,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from mmdet_nrpn.utils import without_nrpn
+
 NUM_OBJECTS = 8  # per image
 
 
@@ -65,7 +67,7 @@ class TimedModel:
 
     def _weights(self) -> Dict[str, torch.Tensor]:
         """All but an nRPN's, which not every model has."""
-        return {name: tensor for name, tensor in self.model.state_dict().items() if 'nrpn_head' not in name}
+        return without_nrpn(self.model.state_dict())
 
     def synthetic_batch(self) -> dict:
         """Images of noise with random objects, ignored ones and masks: the same ones always."""

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import torch
 
-from mmdet_nrpn.utils import read_checkpoint
+from mmdet_nrpn.utils import NRPN_PREFIX, is_of_nrpn, read_checkpoint, without_nrpn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import existing_file
 
-NRPN = 'nrpn_head.'
 # MMDetection 2 calls the classes CLASSES
 KEPT_META = ('epoch', 'iter', 'seed', 'time', 'mmengine_version', 'dataset_meta', 'CLASSES')
 
@@ -46,10 +45,11 @@ def strip(checkpoint: dict, name: str, fold: float = 0.0) -> dict:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
         raise ValueError(f"{name} has no 'state_dict'; give a checkpoint that a training saved")
     state = checkpoint['state_dict']
-    kept = {key: value for key, value in state.items() if NRPN not in key}
+    kept = without_nrpn(state)
     if len(kept) == len(state):
         raise ValueError(
-            f"{name} has no weights called '…{NRPN}…'; it holds no nRPN, or none any more; tools/fit_nrpn.py fits one"
+            f"{name} has no weights called '…{NRPN_PREFIX}…'; it holds no nRPN, or none any more; tools/fit_nrpn.py "
+            'fits one'
         )
     if fold:
         kept.update(folded(state, name, fold))
@@ -83,17 +83,17 @@ def folded(state: dict, name: str, fold: float) -> dict:
     Raises:
         ValueError: If an nRPN is no ``NRPNHead``.
     """
-    heads = {key.split(NRPN)[0] for key in state if NRPN in key}
     result = {}
-    for head in sorted(heads):
-        if f'{head}{NRPN}nrpn_cls.weight' not in state:
+    for rpn in sorted({key.split(NRPN_PREFIX)[0] for key in state if is_of_nrpn(key)}):
+        nrpn = f'{rpn}{NRPN_PREFIX}'
+        if f'{nrpn}nrpn_cls.weight' not in state:
             raise ValueError(
-                f"{name}: '{head}{NRPN}' is no NRPNHead: a PaperNRPNHead, or the first edition's, has a convolution or "
-                "a target of its own and cannot be folded into the RPN's classifier; leave --fold out"
+                f"{name}: '{nrpn}' is no NRPNHead: a PaperNRPNHead has a convolution or a target of its own and cannot "
+                "be folded into the RPN's classifier; leave --fold out"
             )
         for part in ('weight', 'bias'):
-            rpn, nrpn = state[f'{head}rpn_cls.{part}'], state[f'{head}{NRPN}nrpn_cls.{part}']
-            result[f'{head}rpn_cls.{part}'] = (rpn.double() - fold * nrpn.double()).to(rpn.dtype)
+            weight, subtracted = state[f'{rpn}rpn_cls.{part}'], state[f'{nrpn}nrpn_cls.{part}']
+            result[f'{rpn}rpn_cls.{part}'] = (weight.double() - fold * subtracted.double()).to(weight.dtype)
     return result
 
 

@@ -1,3 +1,4 @@
-from .proposal_recall import box_ious, match_proposals
+from .proposal_errors import ProposalErrors, SampledNegatives, find_proposal_errors
+from .proposal_recall import match_proposals
 
-__all__ = ['box_ious', 'match_proposals']
+__all__ = ['ProposalErrors', 'SampledNegatives', 'find_proposal_errors', 'match_proposals']

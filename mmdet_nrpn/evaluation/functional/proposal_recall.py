@@ -1,19 +1,6 @@
 import numpy as np
 
 
-def box_ious(bboxes: np.ndarray, gt_bboxes: np.ndarray) -> np.ndarray:
-    """IoU of boxes (x1, y1, x2, y2), (N, 4) and (G, 4), in float64: (N, G). 0 where both have no area.
-
-    ``pycocotools`` has it too, but takes only (x, y, w, h); the arithmetic is the same.
-    """
-    bboxes, gt_bboxes = bboxes.astype(np.float64)[:, None], gt_bboxes.astype(np.float64)[None]
-    sides = np.minimum(bboxes[..., 2:], gt_bboxes[..., 2:]) - np.maximum(bboxes[..., :2], gt_bboxes[..., :2])
-    inter = sides.clip(min=0).prod(axis=-1)
-    areas = [(b[..., 2:] - b[..., :2]).prod(axis=-1) for b in (bboxes, gt_bboxes)]
-    union = areas[0] + areas[1] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
-
-
 def match_proposals(ious: np.ndarray, iou_thrs: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Match proposals to objects as COCOeval does, for all thresholds and groups of objects at once.
 

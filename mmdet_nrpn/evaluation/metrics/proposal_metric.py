@@ -1,18 +1,17 @@
 import json
-from numbers import Real
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from mmdet.registry import METRICS
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-from rich.console import Console
-from rich.table import Table
+from terminaltables import AsciiTable
 
-from ...utils import can_become_file, clip_bboxes, false_positives
-from ..functional.proposal_recall import box_ious, match_proposals
+from ...utils import can_become_file, check_number, clip_bboxes, false_positives
+from ..functional import match_proposals
 from ..ground_truth import GroundTruth, dataset_being_evaluated
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
@@ -73,19 +72,19 @@ class ProposalMetric(BaseMetric):
         _require(collect_device in ('cpu', 'gpu'), "collect_device must be 'cpu' or 'gpu'", collect_device)
         _require(prefix is None or isinstance(prefix, str), 'prefix must be a string', prefix)
         super().__init__(collect_device=collect_device, prefix=prefix)
-        nums = _as_numbers(proposal_nums)
-        valid = nums is not None and len(nums) > 0 and all(num >= 1 and float(num).is_integer() for num in nums)
-        _require(valid, 'proposal_nums must be integers >= 1', proposal_nums)
-        thrs = _as_numbers(iou_thrs)
-        valid = thrs is not None and all(np.isclose(thr, IOU_THRS).any() for thr in thrs)
-        _require(valid, 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', iou_thrs)
-        valid = _as_numbers(fp_iou_thr) == [fp_iou_thr] and 0 < fp_iou_thr <= 1
-        _require(valid, 'fp_iou_thr must be a number in (0, 1]', fp_iou_thr)
-        valid = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
-        _require(valid, 'out_file must name a file, no folder, in a folder', out_file)
+        nums, thrs = _listed(proposal_nums), _listed(iou_thrs)
+        _require(len(nums) > 0, 'proposal_nums must be integers >= 1', proposal_nums)
+        for num in nums:
+            check_number('ProposalMetric', 'proposal_nums', num, 1, integer=True)
+        for thr in thrs:
+            check_number('ProposalMetric', 'iou_thrs', thr)
+            _require(np.isclose(thr, IOU_THRS).any(), 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', thr)
+        check_number('ProposalMetric', 'fp_iou_thr', fp_iou_thr, 0, 1, above_low=True)
+        is_file = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
+        _require(is_file, 'out_file must name a file, no folder, in a folder', out_file)
         # without repetition, in the order given
-        self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums or ()))
-        self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs or ()))
+        self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums))
+        self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs))
         self.fp_iou_thr = float(fp_iou_thr)
         self.out_file = out_file
         self.budgets = np.array(sorted({*self.proposal_nums, *CURVE_NUMS}))
@@ -107,7 +106,8 @@ class ProposalMetric(BaseMetric):
         dataset = dataset_being_evaluated()
         if dataset is not None and dataset is not self.ground_truth.dataset:
             self.ground_truth = GroundTruth(dataset)
-        merged_views = data_batch is not None and isinstance(data_batch['data_samples'][0], (list, tuple))
+        views = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+        merged_views = any(isinstance(of_image, (list, tuple)) for of_image in views or ())
         for sample in data_samples:
             order = sample['pred_instances']['scores'].cpu().argsort(descending=True, stable=True)
             bboxes = sample['pred_instances']['bboxes'].cpu()[order[: self.budgets[-1]]]
@@ -124,7 +124,7 @@ class ProposalMetric(BaseMetric):
         # up to 4096 pixels, a thousandth of a pixel is what is left of them.
         areas = (gt_bboxes[:, 2:] - gt_bboxes[:, :2]).round(3).prod(axis=1)
         groups = np.array([(areas >= low) & (areas <= high) for _, low, high in AREAS])
-        ious = box_ious(bboxes.numpy(), gt_bboxes)
+        ious = bbox_overlaps(bboxes.double(), torch.from_numpy(gt_bboxes)).numpy()
         ranks = match_proposals(ious, IOU_THRS, groups)
         found = (ranks < len(bboxes))[..., None] & (ranks[..., None] < self.budgets)
         compared = [bboxes, torch.from_numpy(gt_bboxes), torch.from_numpy(ignored_bboxes)]
@@ -161,17 +161,17 @@ class ProposalMetric(BaseMetric):
         objects = total['objects'][:, None]
         recall = np.where(objects > 0, total['found'] / np.maximum(objects, 1), -1.0)  # (T, areas, budgets)
         false_share = total['false_share'] / max(total['has_proposals'], 1)
-        columns = {num: int(np.searchsorted(self.budgets, num)) for num in self.proposal_nums}
+        rows = {f'AR{suffix}@{{}}': recall[:, area].mean(axis=0) for area, (suffix, *_) in enumerate(AREAS)}
+        rows.update({f'recall@{{}}@{thr:g}': recall[np.abs(IOU_THRS - thr).argmin(), 0] for thr in self.iou_thrs})
+        rows['ABO@{}'] = np.where(objects[0] > 0, total['best_iou'] / np.maximum(objects[0], 1), -1.0)
+        rows['FP@{}'] = false_share
+        columns = np.searchsorted(self.budgets, self.proposal_nums)
+        table = [['%', *(f'@{num}' for num in self.proposal_nums)]]
         metrics = {}
-        for area, (suffix, _, _) in enumerate(AREAS):
-            for num, column in columns.items():
-                metrics[f'AR{suffix}@{num}'] = float(recall[:, area, column].mean())
-        for thr in self.iou_thrs:
-            row = int(np.abs(IOU_THRS - thr).argmin())
-            metrics.update({f'recall@{num}@{thr:g}': float(recall[row, 0, col]) for num, col in columns.items()})
-        best_iou = total['best_iou'] / total['objects'][0] if total['objects'][0] else np.full(len(self.budgets), -1.0)
-        metrics.update({f'ABO@{num}': float(best_iou[column]) for num, column in columns.items()})
-        metrics.update({f'FP@{num}': float(false_share[column]) for num, column in columns.items()})
+        for name, row in rows.items():
+            values = row[columns].tolist()
+            metrics.update({name.format(num): value for num, value in zip(self.proposal_nums, values)})
+            table.append([name.replace('@{}', ''), *(f'{100 * value:.1f}' if value >= 0 else '-' for value in values)])
         logger = MMLogger.get_current_instance()
         if total['objects'][0] == 0:
             logger.warning(
@@ -179,49 +179,21 @@ class ProposalMetric(BaseMetric):
                 'metainfo.classes of the data set'
             )
         if self.out_file is not None:
-            self._write(Path(self.out_file), metrics, recall, false_share, total['objects'])
-        logger.info('\n' + self._table(metrics))
+            curves = dict(proposal_nums=self.budgets.tolist(), iou_thrs=IOU_THRS.round(2).tolist())
+            curves.update(areas=[suffix.lstrip('_') or 'all' for suffix, *_ in AREAS])
+            curves.update(objects=total['objects'].tolist(), recall=recall.tolist(), false_share=false_share.tolist())
+            path = Path(self.out_file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(dict(metrics=metrics, **curves)))
+        logger.info('\n' + AsciiTable(table).table)
         return metrics
 
-    def _write(
-        self, path: Path, metrics: dict, recall: np.ndarray, false_share: np.ndarray, objects: np.ndarray
-    ) -> None:
-        """Write metrics and curves; ``recall`` is indexed by IoU threshold, area and budget."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(
-            metrics=metrics,
-            proposal_nums=self.budgets.tolist(),
-            iou_thrs=IOU_THRS.round(2).tolist(),
-            areas=[suffix.lstrip('_') or 'all' for suffix, _, _ in AREAS],
-            objects=objects.tolist(),
-            recall=recall.tolist(),
-            false_share=false_share.tolist(),
-        )
-        path.write_text(json.dumps(content))
 
-    def _table(self, metrics: Dict[str, float]) -> str:
-        names = (
-            [f'AR{suffix}' for suffix, _, _ in AREAS] + [f'recall@IoU {thr:g}' for thr in self.iou_thrs] + ['ABO', 'FP']
-        )
-        cells = iter(f'{100 * value:.1f}' if value >= 0 else '-' for value in metrics.values())
-        table = Table('%', *(f'@{num}' for num in self.proposal_nums))
-        for name in names:
-            table.add_row(name, *(next(cells) for _ in self.proposal_nums))
-        console = Console(width=100)
-        with console.capture() as capture:
-            console.print(table)
-        return capture.get()
-
-
-def _require(condition: bool, rule: str, value: object) -> None:
+def _require(condition: Any, rule: str, value: object) -> None:
     if not condition:
         raise ValueError(f'ProposalMetric: {rule}, got {value!r}')
 
 
-def _as_numbers(value: object) -> Optional[list]:
-    """One number or several as a list; None if it is anything else."""
-    values = [value] if isinstance(value, Real) else value
-    if isinstance(values, (str, dict)) or not isinstance(values, Iterable):
-        return None
-    values = list(values)
-    return values if all(isinstance(v, Real) and not isinstance(v, bool) for v in values) else None
+def _listed(value: object) -> list:
+    """One value or several as a list."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, dict)) else [value]

@@ -213,7 +213,7 @@ def test_objects_of_32_pixels_at_fractional_places_are_small_and_medium():
     assert metrics['proposal/AR_s@1'] == metrics['proposal/AR_m@1'] == 0.5 and metrics['proposal/AR_l@1'] == -1
 
 
-@pytest.mark.parametrize('ignored', [None, dict(), dict(bboxes=torch.zeros(0, 4))])
+@pytest.mark.parametrize('ignored', [None, {}, dict(bboxes=torch.zeros(0, 4)), dict(bboxes=np.zeros((0, 4)))])
 def test_without_ignored_boxes_nothing_is_ignored(ignored):
     box = torch.tensor([[0.0, 0, 50, 50]])
     sample = dict(gt_instances=dict(bboxes=box), pred_instances=dict(bboxes=box, scores=torch.ones(1)))
@@ -223,6 +223,16 @@ def test_without_ignored_boxes_nothing_is_ignored(ignored):
     metric.process(None, [sample])
     metrics = metric.evaluate(1)
     assert metrics['proposal/AR@10'] == 1 and metrics['proposal/FP@10'] == 0
+
+
+@pytest.mark.parametrize('data_batch', [None, {}, dict(data_samples=[]), dict(inputs=[1])])
+def test_what_the_samples_were_made_from_need_not_be_given(data_batch):
+    """As in MMDetection's own tests of its metrics."""
+    box = torch.tensor([[0.0, 0, 50, 50]])
+    metric = ProposalMetric()
+    instances = dict(gt_instances=dict(bboxes=box), pred_instances=dict(bboxes=box, scores=torch.ones(1)))
+    metric.process(data_batch, [instances])
+    assert metric.evaluate(1)['proposal/AR@10'] == 1
 
 
 def test_an_evaluation_of_no_image_is_refused():
@@ -259,7 +269,8 @@ def test_one_number_or_several_are_taken(nums, thrs):
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused_when_built(key, value):
-    with pytest.raises(ValueError, match=f'ProposalMetric: {key} must .*, got {re.escape(repr(value))}'):
+    wrong = value[-1] if isinstance(value, (list, tuple)) and value and key != 'fp_iou_thr' else value
+    with pytest.raises(ValueError, match=f'ProposalMetric: {key} must .*, got ({key}=)?{re.escape(repr(wrong))}$'):
         ProposalMetric(**{key: value})
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
+from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..utils import clip_bboxes, false_positives, in_float32
+from ...utils import clip_bboxes, false_positives, in_float32, max_ious
 
 # From this IoU on, two boxes are in the same place.
 SAME_PLACE_IOU = 0.5
@@ -68,9 +68,7 @@ def find_proposal_errors(
     outs = in_float32(outs)
     proposals = head.predict_by_feat(*outs, batch_img_metas=metas, rescale=rescale)
     if nrpn_outs is None:
-        empty = proposals[0].bboxes[:0]
-        none = InstanceData(bboxes=empty, scores=empty[:, 0])
-        regions = [none] * len(proposals)
+        regions = [of_image[:0] for of_image in proposals]
     else:
         regions = head.predict_nrpn_by_feat(nrpn_outs, outs, metas, rescale)
     shapes = [meta.get('ori_shape' if rescale else 'img_shape') for meta in metas]
@@ -81,37 +79,26 @@ def _errors_of_image(
     proposals: InstanceData, regions: InstanceData, sample: DetDataSample, shape: Optional[tuple]
 ) -> ProposalErrors:
     proposals, regions = proposals[:TOP_K], regions[:TOP_K]
-    gt_bboxes = get_box_tensor(sample.gt_instances.bboxes)
-    ignored_bboxes = gt_bboxes[:0]
-    if 'bboxes' in sample.get('ignored_instances', {}):
-        ignored_bboxes = get_box_tensor(sample.ignored_instances.bboxes)
+    instances = [sample.get(key, {}) for key in ('gt_instances', 'ignored_instances')]
+    bboxes = [torch.as_tensor(get_box_tensor(of.get('bboxes', np.zeros((0, 4))))) for of in instances]  # or NumPy's
+    gt_bboxes, ignored_bboxes = (boxes.to(proposals.bboxes) for boxes in bboxes)
     compared = [proposals.bboxes, gt_bboxes, ignored_bboxes]
     if shape is not None:  # proposals are clipped to the image, and annotations need not be
         compared = [clip_bboxes(boxes, shape) for boxes in compared]
     wrong = proposals[false_positives(*compared)]
     parts = (
         gt_bboxes,
-        in_same_place(compared[1], compared[0]),
+        _in_same_place(compared[1], compared[0]),
         ignored_bboxes,
         wrong.bboxes,
         wrong.scores,
         regions.bboxes,
         regions.scores,
-        in_same_place(wrong.bboxes, regions.bboxes),
+        _in_same_place(wrong.bboxes, regions.bboxes),
     )
     return ProposalErrors(*(part.cpu().numpy() for part in parts))
 
 
-def in_same_place(bboxes: Tensor, others: Tensor) -> Tensor:
-    """Which boxes have another in the same place, by an IoU of 0.5.
-
-    Args:
-        bboxes (Tensor): (N, 4).
-        others (Tensor): (K, 4) in the same pixels.
-
-    Returns:
-        Tensor: (N,) bool.
-    """
-    if len(others) == 0:
-        return bboxes.new_zeros(len(bboxes), dtype=torch.bool)
-    return bbox_overlaps(bboxes.float(), others.float()).max(dim=1).values >= SAME_PLACE_IOU
+def _in_same_place(bboxes: Tensor, others: Tensor) -> Tensor:
+    """Which boxes, (N, 4), have another of (K, 4) in the same place: (N,) bool."""
+    return max_ious(bboxes, others) >= SAME_PLACE_IOU

@@ -6,7 +6,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmdet_nrpn.visualization import find_proposal_errors
+from mmdet_nrpn.evaluation import find_proposal_errors
 
 
 def iou(a, b):
@@ -65,7 +65,7 @@ def test_against_a_loop(seed):
     assert errors.predicted_by_nrpn.tolist() == near and True in near and False in near
 
 
-@pytest.mark.parametrize('ignored', [None, InstanceData()])
+@pytest.mark.parametrize('ignored', [None, InstanceData(), InstanceData(bboxes=np.zeros((0, 4), np.float32))])
 def test_nothing_there(ignored):
     none = InstanceData(bboxes=torch.zeros(0, 4), scores=torch.zeros(0))
     sample = DetDataSample(gt_instances=InstanceData(bboxes=torch.zeros(0, 4)))

@@ -1,0 +1,86 @@
+"""Run detectors with an RPN over a data loader, each image beside its objects."""
+
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from rich.progress import track
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmdet_nrpn.evaluation import GroundTruth
+from mmdet_nrpn.utils import NRPN_PREFIX, load_weights, rpn_of
+
+
+class Detector(NamedTuple):
+    """A config's model with a checkpoint's weights, on a GPU if there is one."""
+
+    cfg: Config
+    model: nn.Module
+    has_nrpn: bool  # whether the checkpoint holds the weights of the nRPN that the config has
+
+
+class RPNOutputs(NamedTuple):
+    """What a detector's RPN returns of one batch: the first arguments of ``find_proposal_errors``."""
+
+    head: RPNHead
+    outs: tuple  # objectness and box deltas, a list of levels each
+    nrpn_outs: Optional[tuple]  # None without an nRPN
+    data_samples: List[DetDataSample]  # with objects and ignored objects in pixels of the original image
+
+
+def build(config: Path, checkpoint: Path) -> Detector:
+    """Build a config's model for inference and load a checkpoint.
+
+    Raises:
+        ValueError: If the checkpoint does not fit, or the model has no RPN of its own.
+    """
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    model = MODELS.build(cfg.model).eval()
+    try:
+        nrpn = getattr(rpn_of(model), 'nrpn_head', None)
+    except ValueError as error:
+        raise ValueError(f'{config}: {error}; give the config of a detector with one, and its checkpoint') from None
+    given = load_weights(model, checkpoint)['state_dict']
+    own = [] if nrpn is None else nrpn.state_dict(prefix=NRPN_PREFIX)
+    has_nrpn = nrpn is not None and all(any(key.endswith(name) for key in given) for name in own)
+    return Detector(cfg, model.to('cuda' if torch.cuda.is_available() else 'cpu'), has_nrpn)
+
+
+@torch.no_grad()
+def run(detectors: List[Detector], loader: DataLoader, doing: str) -> Iterator[Tuple[dict, List[RPNOutputs]]]:
+    """Run the RPNs of detectors over a loader's batches.
+
+    Args:
+        detectors (list[Detector]): They see the same images, each through its own data preprocessor.
+        loader (DataLoader): Of a test pipeline.
+        doing (str): In words, beside the progress bar.
+
+    Yields:
+        tuple[dict, list[RPNOutputs]]: A batch, and what each detector makes of it.
+
+    Raises:
+        ValueError: If an image's objects are not known in pixels of the original image.
+    """
+    ground_truth = GroundTruth(loader.dataset)
+    for batch in track(loader, doing):
+        for sample in batch['data_samples']:
+            objects, ignored = (torch.from_numpy(bboxes).float() for bboxes in ground_truth(sample.to_dict()))
+            sample.gt_instances, sample.ignored_instances = InstanceData(bboxes=objects), InstanceData(bboxes=ignored)
+        yield batch, [_outputs(detector, batch) for detector in detectors]
+
+
+def _outputs(detector: Detector, batch: dict) -> RPNOutputs:
+    data = detector.model.data_preprocessor(batch, False)
+    x, head = detector.model.extract_feat(data['inputs']), rpn_of(detector.model)
+    if not detector.has_nrpn:
+        return RPNOutputs(head, head(x), None, data['data_samples'])
+    outs, hidden = head.forward_with_hidden(x)
+    return RPNOutputs(head, outs, head.forward_nrpn(x, hidden), data['data_samples'])
