@@ -92,7 +92,14 @@ def test_the_recommended_setting_is_the_one_that_is_measured(repo, tmp_path, num
     for name, text in texts.items():
         (tmp_path / f'{name}.py').write_text(text)
         models.append(Config.fromfile(tmp_path / f'{name}.py').model)
-    assert models[1].rpn_head.pop('nrpn_head') == dict(type='NRPNHead')  # the default
+    readme, measured = (rpn_of(MODELS.build(model)) for model in models)
+    assert repr(readme) == repr(measured)
+    assert readme.hardness == measured.hardness
+    for number in ('max_num', 'iou_thr'):
+        assert getattr(readme.nrpn_head, number) == getattr(measured.nrpn_head, number)
+    for model in models:  # README leaves out what is the default
+        for key in ('nrpn_head', 'loss_rank', 'hardness'):
+            model.rpn_head.pop(key, None)
     assert models[0] == models[1]
 
 

@@ -165,7 +165,7 @@ def test_a_pages_table_is_made_from_its_values(repo, page, kept):
 def test_a_pages_rows_are_those_of_the_benchmarks_table(repo, page, start, kept, num, metrics):
     text = (repo / 'docs' / page).read_text()
     section = text[text.index(start) :].partition('\n## ')[0] if start else text
-    rows = re.findall(r'^\| (?:stock|`n?rpn).*±.*\|$', section, re.M)
+    rows = re.findall(r'^\| (?:stock|`(?:paper-)?n?rpn).*±.*\|$', section, re.M)
     table = (repo / 'docs' / 'results' / kept / 'table.md').read_text()
     shown = [re.findall(r'[\d.]+ ± [\d.]+', row) for row in rows]
     assert len(shown) == num and all(len(cells) == metrics for cells in shown)
