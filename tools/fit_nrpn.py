@@ -64,6 +64,7 @@ def with_nrpn(cfg: Config) -> Config:
     if missing:
         raise ValueError(f'{missing[0]} is not there, and it is needed; give the config of the training')
     cfg = copy.deepcopy(cfg)
+    cfg.model.rpn_head.pop('nrpn_head', None)  # whose settings another nRPN does not have
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
     # as many batches as are asked for, in a new order in each pass
     cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)

@@ -23,9 +23,5 @@ __all__ = [
     'on_ignored',
     'read_checkpoint',
     'rpn_of',
-<<<<<<< HEAD
-=======
-    'sample_from',
     'without_nrpn',
->>>>>>> h3
 ]

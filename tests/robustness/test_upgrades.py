@@ -58,7 +58,7 @@ def test_a_detectors_checkpoint_loads_as_well(repo, printed, tmp_path):
     cfg.neck.in_channels = [8, 16, 32, 64]
     ours = MODELS.build(cfg)
     cfg.rpn_head.type = 'RPNHead'
-    for key in ('nrpn_head', 'loss_rank'):
+    for key in ('nrpn_head', 'loss_rank', 'hardness'):
         del cfg.rpn_head[key]
     cfg.train_cfg.rpn.sampler = dict(
         type='RandomSampler', num=256, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False
