@@ -2,8 +2,8 @@
 
     python .dev_scripts/keep_results.py work_dirs/frontier docs/results/lab/frontier
 
-A sweep is what tools/analysis_tools/sweep_fold.py wrote with --out work_dirs/frontier/NAME/seedS/fold.png, of the nRPN
-that was trained or that tools/fit_nrpn.py fitted.
+A sweep is what tools/fold/sweep.py wrote with --out work_dirs/frontier/NAME/seedS/fold.png, of the nRPN
+that was trained or that tools/fold/fit.py fitted.
 """
 
 import argparse
@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 
 HEADER = (
-    '# command: python tools/analysis_tools/sweep_fold.py, of the last checkpoint of each run; where that has no nRPN, '
-    'of what tools/fit_nrpn.py made of it\n'
+    '# command: python tools/fold/sweep.py, of the last checkpoint of each run; where that has no nRPN, '
+    'of what tools/fold/fit.py made of it\n'
 )
 METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
 

@@ -31,8 +31,8 @@ ELSEWHERE = {
     'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
     'VOC_TRAIN=train VOC_VAL=val python tools/lab.py': 'tests/tools/test_lab.py',
     'VOC_TRAIN=train VOC_VAL=val python tools/train.py': 'tests/robustness/test_interruption.py',
-    'python tools/fit_nrpn.py work_dirs/full_size': 'tests/tools/test_fit_nrpn.py',
-    'python tools/analysis_tools/sweep_fold.py work_dirs/full_size': 'tests/tools/test_sweep_fold.py',
+    'python tools/fold/fit.py work_dirs/full_size': 'tests/tools/test_fit.py',
+    'python tools/fold/sweep.py work_dirs/full_size': 'tests/tools/test_sweep.py',
     'python tools/dataset_converters/make_shapes.py data/partly': 'tests/tools/test_make_shapes.py',
     'python tools/dataset_converters/make_shapes.py data/hard_shapes': 'tests/tools/test_make_shapes.py',
     'SHAPES_ROOT=data/hard_shapes/ python tools/benchmark.py': 'tests/tools/test_benchmark.py',
@@ -75,7 +75,7 @@ CUTS = {
         ('default=150', 'default=4'),
         ('default=256', 'default=96'),
     ],
-    'tools/fit_nrpn.py': [('default=200', 'default=2')],
+    'tools/fold/fit.py': [('default=200', 'default=2')],
     'Makefile': [('iter_500', 'iter_2')],
 }
 # in the commands, what follows from it, and fewer seeds
