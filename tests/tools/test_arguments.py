@@ -19,8 +19,6 @@ READ_FILES = [
     ('tools/benchmark.py', [CONFIG, '--checkpoints', 'nowhere', '--dry-run']),
     ('tools/fit_nrpn.py', ['nowhere', __file__, '--out', 'new.pth']),
     ('tools/fit_nrpn.py', [CONFIG, 'nowhere', '--out', 'new.pth']),
-    ('tools/lab.py', ['nowhere']),
-    ('tools/lab/store_features.py', ['nowhere', 'new']),
     ('tools/model_converters/strip_nrpn.py', ['nowhere', 'new']),
 ]
 COUNTS = [

@@ -195,16 +195,13 @@ def test_images_are_timed_as_they_are_trained_on(repo, shapes, monkeypatch):
     'tool, option',
     [
         ('tools/benchmark.py', '--work-dir'),
-        ('tools/lab.py', '--work-dir'),
-        ('tools/lab/store_features.py', None),
         ('tools/analysis_tools/benchmark_step.py', '--out'),
     ],
 )
 def test_an_output_of_the_other_kind_is_told_at_the_start(run_tool, tmp_path, tool, option):
     (tmp_path / 'rows.json').write_text('{}')
     wrong = tmp_path if option == '--out' else tmp_path / 'rows.json'
-    inputs = [tmp_path / 'rows.json'] if 'lab' in tool else []
-    done = run_tool(tool, *inputs, *filter(None, [option]), wrong)
+    done = run_tool(tool, option, wrong)
     assert done.returncode == 2
     assert f'{wrong} is a fi' in done.stderr or f'{wrong} is a folder' in done.stderr
 

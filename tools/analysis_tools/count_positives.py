@@ -23,7 +23,7 @@ from rich.progress import track
 
 from mmdet_nrpn.utils import rpn_of
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import at_least, existing_file
 
 

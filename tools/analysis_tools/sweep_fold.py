@@ -19,7 +19,7 @@ from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import can_become_file, in_float32, rpn_of
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 from analysis_tools.detector_runs import Detector, build, run
 from arguments import existing_file
 from model_converters.strip_nrpn import fold_factor
