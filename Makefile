@@ -49,7 +49,7 @@ demo: $(READY)
 	@echo 'The comparison:                      $(DEMO)/table.md, $(DEMO)/results.json'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'
 	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
-	@echo 'nRPN folded into the RPN (the dial): $(DEMO)/fold.png'
+	@echo 'nRPN folded into the RPN, by factor: $(DEMO)/fold.png'
 
 # README's table; VOC_ROOT holds VOC2007/. The list of val lies here, and MMDetection looks for lists there.
 VOC_ROOT ?= data/VOCdevkit/
