@@ -44,7 +44,7 @@ demo: $(READY)
 	$(PY) tools/benchmark.py $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
 	$(PY) tools/analysis_tools/browse_hard_negatives.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth \
 	  --baseline $(DEMO_RPN).py $(DEMO)/$(notdir $(DEMO_RPN))/seed0/iter_500.pth --out $(DEMO)/hard_negatives.html
-	$(PY) tools/analysis_tools/sweep_fold.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
+	$(PY) tools/fold/sweep.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
 	@echo && cat $(DEMO)/table.txt && echo
 	@echo 'The comparison:                      $(DEMO)/table.md, $(DEMO)/results.json'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'

@@ -52,7 +52,7 @@ CUTS = {
         ('default=150', 'default=4'),
         ('default=256', 'default=96'),
     ],
-    'tools/fit_nrpn.py': [('default=200', 'default=2')],
+    'tools/fold/fit.py': [('default=200', 'default=2')],
     'Makefile': [('iter_500', 'iter_2')],
 }
 # in the commands, what follows from it, and fewer seeds

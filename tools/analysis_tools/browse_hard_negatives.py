@@ -29,8 +29,8 @@ from mmdet_nrpn.evaluation.functional.proposal_errors import SAME_PLACE_IOU, TOP
 from mmdet_nrpn.utils import can_become_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from analysis_tools.detector_runs import Detector, build, run
 from arguments import at_least, existing_file
+from detectors import Detector, build, run
 
 TEMPLATE = Path(__file__).with_name('hard_negatives_page.html')
 # longer side of an image in pixels, and JPEG's quality: some 25 kB per image

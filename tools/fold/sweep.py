@@ -1,9 +1,9 @@
 """Measure a checkpoint with its nRPN folded into the RPN by several factors, in one pass over the validation data.
 
-    python tools/analysis_tools/sweep_fold.py CONFIG CHECKPOINT --folds 0 0.5 1 --out fold.png
+    python tools/fold/sweep.py CONFIG CHECKPOINT --folds 0 0.5 1 --out fold.png
 
 Draws AR@10 and AR@100 against FP@10 and FP@100, a point per factor, and writes the numbers beside the figure. Choose a
-factor from it and publish with tools/model_converters/strip_nrpn.py --fold.
+factor from it and publish with tools/fold/strip.py --fold.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import can_become_file, in_float32, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from analysis_tools.detector_runs import Detector, build, run
 from arguments import existing_file
-from model_converters.strip_nrpn import fold_factor
+from detectors import Detector, build, run
+from fold.strip import fold_factor
 
 BUDGETS = (10, 100)
 
@@ -100,7 +100,7 @@ def main() -> None:
         detector = build(args.config, args.checkpoint)
         if not detector.has_nrpn or not isinstance(rpn_of(detector.model).nrpn_head, NRPNHead):
             raise ValueError(
-                f'{args.checkpoint} holds no NRPNHead to fold; tools/fit_nrpn.py fits one to a finished RPN'
+                f'{args.checkpoint} holds no NRPNHead to fold; tools/fold/fit.py fits one to a finished RPN'
             )
         if detector.cfg.get('val_dataloader') is None:
             raise ValueError(f'{args.config} has no val_dataloader, which the measuring needs')

@@ -1,5 +1,7 @@
-"""Run detectors with an RPN over a data loader, each image beside its objects."""
+"""Models built and fed as MMEngine's runner does it, and detectors run over a loader, each image beside its objects."""
 
+import copy
+import warnings
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
@@ -8,6 +10,7 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from rich.progress import track
@@ -16,6 +19,37 @@ from torch.utils.data import DataLoader
 
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import NRPN_PREFIX, load_weights, rpn_of
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Build a config's model, in its default scope and with a ``data_preprocessor`` that stands beside it."""
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    model = copy.deepcopy(cfg.model)  # building writes into it
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return MODELS.build(model)
+
+
+def require_detector(cfg: Config) -> None:
+    """Refuse, with a ValueError, a config without a model, or whose detector lies inside a teacher or a tracker."""
+    if not cfg.get('model'):
+        raise ValueError('model is not there; give the config of a detector')
+    if 'detector' in cfg.model:
+        raise ValueError(
+            f'model.type={cfg.model.get("type")!r} has its detector inside, in model.detector; give the same '
+            'checkpoint with the config of that detector alone'
+        )
+
+
+def build_detector(cfg: Config) -> nn.Module:
+    """Build a detector, as :func:`build_model` does, unless :func:`require_detector` refuses."""
+    require_detector(cfg)
+    return build_model(cfg)
+
+
+def tell_step(number: int) -> None:
+    """Say which step of the training it is, from 0 on: batch augmentations such as BatchSyncRandomResize ask."""
+    MessageHub.get_current_instance().update_info('iter', number)
 
 
 class Detector(NamedTuple):
@@ -42,9 +76,10 @@ def build(config: Path, checkpoint: Path) -> Detector:
         ValueError: If the checkpoint does not fit, or the model has no RPN of its own.
     """
     cfg = Config.fromfile(config)
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
-    model = MODELS.build(cfg.model).eval()
     try:
+        with warnings.catch_warnings():  # of what a training would do
+            warnings.simplefilter('ignore')
+            model = build_detector(cfg).eval()
         nrpn = getattr(rpn_of(model), 'nrpn_head', None)
     except ValueError as error:
         raise ValueError(f'{config}: {error}; give the config of a detector with one, and its checkpoint') from None

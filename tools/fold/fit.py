@@ -1,11 +1,11 @@
 """Fit an nRPN to a finished RPN, to fold it into the RPN's classifier (not in the paper).
 
-    python tools/fit_nrpn.py CONFIG CHECKPOINT --out work_dirs/fit/fitted.pth
+    python tools/fold/fit.py CONFIG CHECKPOINT --out work_dirs/fit/fitted.pth
 
 For any detector with an RPN of its own, such as a Faster R-CNN that was trained without this package. Only the nRPN
-learns, a 1x1 convolution; the detector's own weights stay as they are. Then tools/analysis_tools/sweep_fold.py measures
-factors to fold it by, and tools/model_converters/strip_nrpn.py --fold writes a checkpoint for the stock config. Both
-commands are printed at the end.
+learns, a 1x1 convolution; the detector's own weights stay as they are. Of a teacher's or a tracker's checkpoint the
+detector inside is taken, with the config of that detector. Then tools/fold/sweep.py measures factors to fold it by, and
+tools/fold/strip.py --fold writes a checkpoint for the stock config. Both commands are printed at the end.
 """
 
 import argparse
@@ -17,17 +17,21 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from arguments import at_least, existing_file
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
-from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
-from model_converters.strip_nrpn import kept_meta
 from rich.progress import track
 
 from mmdet_nrpn import HardNegativeRPNHead
 from mmdet_nrpn.utils import NRPN_PREFIX, can_become_file, load_weights, rpn_of, without_nrpn
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import at_least, existing_file
+from detectors import build_detector, require_detector, tell_step
+from fold.strip import kept_meta
+from whole_files import written_beside
 
 # AdamW's step in a weight, times the channels: so the step in a logit does not grow with them.
 STEP = 0.64
@@ -45,10 +49,11 @@ def with_nrpn(cfg: Config) -> Config:
     Raises:
         ValueError: If the RPN is of a class of its own, or there is none, or nothing to train or to measure with.
     """
-    model = cfg.get('model') or {}
+    require_detector(cfg)
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    model = cfg.model
     if model.get('rpn_head') is None:
-        inside = ' but model.detector has one; give the config of that detector alone' if 'detector' in model else ''
-        raise ValueError(f'model.rpn_head is not there: {model.get("type")} has no RPN of its own{inside}')
+        raise ValueError(f'model.rpn_head is not there: {model.get("type")} has no RPN of its own')
     head = model.rpn_head
     head_class = MODELS.get(head.type) if isinstance(head.type, str) else head.type
     if head_class not in (RPNHead, HardNegativeRPNHead):
@@ -66,8 +71,6 @@ def with_nrpn(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     cfg.model.rpn_head.pop('nrpn_head', None)  # whose settings another nRPN does not have
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
-    # as many batches as are asked for, in a new order in each pass
-    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
     custom_imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     imports = custom_imports['imports']
     imports = [imports] if isinstance(imports, str) else list(imports)
@@ -94,7 +97,7 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
     set_random_seed(0)
     with warnings.catch_warnings():  # that the RPN does not learn from the nRPN is meant here
         warnings.simplefilter('ignore')
-        model = MODELS.build(cfg.model)
+        model = build_detector(cfg)
     checkpoint = load_weights(model, path)
     weights = without_nrpn(checkpoint['state_dict'])
     head = rpn_of(model)
@@ -103,13 +106,16 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     optimizer = torch.optim.AdamW(head.nrpn_head.parameters(), lr=STEP / head.feat_channels, weight_decay=0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iters)
+    # as many batches as are asked for, in a new order in each pass; the config keeps its own sampler
+    endless = dict(type='InfiniteSampler', shuffle=True)
     try:
-        loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+        loader = Runner.build_dataloader(dict(cfg.train_dataloader, sampler=endless), seed=0)
     except ValueError as error:  # MMEngine's 'need at least one array to concatenate': no images
         raise ValueError(
             f'train_dataloader: {error}; if it has no images, check its ann_file, data_prefix, filter_cfg and classes'
         ) from error
-    for batch in track(islice(loader, iters), 'Fitting', total=iters):
+    for number, batch in enumerate(track(islice(loader, iters), 'Fitting', total=iters)):
+        tell_step(number)
         data = model.data_preprocessor(batch, True)
         for sample in data['data_samples']:  # to an RPN there is one class, as detectors say before its loss
             sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
@@ -142,19 +148,19 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    register_all_modules()
     try:
         cfg = with_nrpn(Config.fromfile(args.config))
         fitted = fit(cfg, args.checkpoint, args.iters)
     except ValueError as error:
         sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(fitted, args.out)
-    cfg.dump(args.out_config)
+    with written_beside(args.out) as weights, written_beside(args.out_config) as config:
+        torch.save(fitted, weights)
+        Path(config).write_text(cfg.pretty_text, encoding='utf-8')
     print(f'The fitted checkpoint: {args.out}; its config: {args.out_config}. Choose a factor, and publish with it:')
     figure = args.out.with_name(f'{args.out.stem}_fold.png')
-    sweep = ['tools/analysis_tools/sweep_fold.py', args.out_config, args.out, '--folds', 0, 0.1, 0.2, 0.3, 0.5]
-    publish = ['tools/model_converters/strip_nrpn.py', args.out, args.out.parent / 'published', '--fold', 0.2]
+    sweep = ['tools/fold/sweep.py', args.out_config, args.out, '--folds', 0, 0.1, 0.2, 0.3, 0.5]
+    publish = ['tools/fold/strip.py', args.out, args.out.parent / 'published', '--fold', 0.2]
     for command in ([*sweep, '--out', figure], publish):
         print(f'  {shlex.join(["python", *map(str, command)])}')
 

@@ -5,7 +5,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-TOOL = 'tools/analysis_tools/sweep_fold.py'
+TOOL = 'tools/fold/sweep.py'
 CONFIG = 'configs/nrpn/nrpn-focal_r18-w16_fpn_demo_shapes.py'
 
 
@@ -28,17 +28,18 @@ def checkpoint(repo, tmp_path):
 
 @pytest.mark.slow
 def test_each_factor_is_what_the_folded_checkpoint_measures(run_tool, shapes, checkpoint, tmp_path):
-    """The independent way: fold by strip_nrpn.py, then MMDetection's test tool on the stock config."""
+    """The independent way: fold by strip.py, then MMDetection's test tool on the stock config."""
     done = run_tool(
         TOOL, CONFIG, checkpoint(), '--folds', 0, 0.5, '--out', tmp_path / 'fold.png', SHAPES_ROOT=f'{shapes}/'
     )
     assert done.returncode == 0, done.stderr
+    assert 'learns nothing' not in done.stderr
     assert (tmp_path / 'fold.png').stat().st_size > 10_000 and str(tmp_path / 'fold.png') in done.stdout
     swept = json.loads((tmp_path / 'fold.json').read_text())
     assert list(swept) == ['0', '0.5'] and swept['0'] != swept['0.5']
     for fold, metrics in swept.items():
         out = tmp_path / f'fold{fold}'
-        run_tool('tools/model_converters/strip_nrpn.py', tmp_path / 'model.pth', out, '--fold', fold)
+        run_tool('tools/fold/strip.py', tmp_path / 'model.pth', out, '--fold', fold)
         done = run_tool(
             'tools/test.py', 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py', next(out.iterdir()), '--work-dir', out,
             '--cfg-options', f'test_evaluator.out_file={out}/metrics.json', SHAPES_ROOT=f'{shapes}/',

@@ -1,5 +1,7 @@
 import json
 import runpy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,10 +9,10 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmdet_nrpn import HardNegativeRPNHead
+from mmdet_nrpn import HardNegativeRPNHead, NRPNHead
 from mmdet_nrpn.utils import rpn_of
 
-TOOL = 'tools/fit_nrpn.py'
+TOOL = 'tools/fold/fit.py'
 STOCK = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 DETECTOR = 'configs/nrpn/faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
 SOFT_TEACHER = 'configs/nrpn/soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes.py'
@@ -19,6 +21,11 @@ META = dict(iter=500, dataset_meta=dict(classes=('disc', 'square', 'triangle')),
 
 class OwnRPNHead(HardNegativeRPNHead):
     pass
+
+
+class OwnNRPNHead(NRPNHead):
+    def __init__(self, *args, own, **kwargs):
+        super().__init__(*args, **kwargs)
 
 
 @pytest.fixture
@@ -81,9 +88,10 @@ def test_the_commands_that_it_prints_publish_a_stock_checkpoint(repo, run_tool, 
     assert unfolded != folded
     assert run_tool(*publish).returncode == 0
     (published,) = (out.parent / 'published').iterdir()
+    assert published.name.startswith('fitted-fold0.2-')
     published = torch.load(published, weights_only=True)
     # inference reads the classes there
-    assert published['meta'] == {key: META[key] for key in ('iter', 'dataset_meta')}
+    assert published['meta'] == dict({key: META[key] for key in ('iter', 'dataset_meta')}, fold=0.2)
     published = published['state_dict']
     assert list(published) == list(finished)
     changed = {key for key, value in finished.items() if not torch.equal(published[key], value)}
@@ -132,14 +140,56 @@ def test_refuses_a_data_set_without_images(repo, shapes, tmp_path, tool):
         tool['fit'](tool['with_nrpn'](cfg), tmp_path / 'finished.pth', 2)
 
 
-def test_takes_the_place_of_any_other_nrpn(repo, tool):
-    for method in ('paper-nrpn', 'paper-nrpn-overlap', 'nrpn-focal', 'rpn-focal-rank'):
-        given = Config.fromfile(repo / f'configs/nrpn/{method}_r18-w16_fpn_demo_shapes.py')
-        before = given.to_dict()
-        cfg = tool['with_nrpn'](given)
-        assert given.to_dict() == before
-        head = MODELS.build(cfg.model).bbox_head
-        assert type(head.nrpn_head).__name__ == 'NRPNHead' and head.hardness == 'nrpn'
+@pytest.mark.parametrize('method', ['paper-nrpn', 'paper-nrpn-overlap', 'nrpn-focal', 'rpn-focal-rank'])
+@pytest.mark.parametrize(
+    'nrpn_head', [{}, dict(type='PaperNRPNHead', feat_channels=8), dict(type=OwnNRPNHead, own=1), None]
+)
+def test_takes_the_place_of_any_other_nrpn_and_leaves_the_rest_of_the_config(repo, tool, method, nrpn_head):
+    given = Config.fromfile(repo / f'configs/nrpn/{method}_r18-w16_fpn_demo_shapes.py')
+    if nrpn_head != {}:
+        given.model.rpn_head.nrpn_head = nrpn_head
+    before = given.to_dict()
+    cfg = tool['with_nrpn'](given)
+    assert given.to_dict() == before
+    assert cfg.train_dataloader == given.train_dataloader  # its sampler, too: else an epoch would have no end
+    head = MODELS.build(cfg.model).bbox_head
+    assert type(head.nrpn_head).__name__ == 'NRPNHead' and head.hardness == 'nrpn'
+
+
+def test_batch_augmentations_that_ask_for_the_step_and_a_preprocessor_beside_the_model(repo, tool, shapes, tmp_path):
+    save_finished(repo / STOCK, tmp_path / 'finished.pth')
+    cfg = with_data(Config.fromfile(repo / STOCK), shapes)
+    resize = dict(type='BatchSyncRandomResize', random_size_range=(64, 96), interval=1, size_divisor=32)
+    cfg.data_preprocessor = dict(cfg.model.pop('data_preprocessor'), batch_augments=[resize])
+    weights = tool['fit'](tool['with_nrpn'](cfg), tmp_path / 'finished.pth', 2)['state_dict']
+    assert weights['bbox_head.nrpn_head.nrpn_cls.weight'].abs().sum() > 0
+
+
+@pytest.mark.parametrize('inside', ['teacher', 'detector'])
+def test_of_a_teachers_or_trackers_checkpoint_the_detector_is_taken(repo, tool, shapes, tmp_path, inside):
+    finished = save_finished(repo / DETECTOR, tmp_path / 'finished.pth')
+    whole = {f'{part}.{key}': value + number for number, part in enumerate((inside, 'student'))
+             for key, value in finished.items()}  # fmt: skip
+    torch.save(dict(state_dict=whole, meta=None), tmp_path / 'whole.pth')
+    cfg = tool['with_nrpn'](with_data(Config.fromfile(repo / DETECTOR), shapes))
+    fitted = tool['fit'](cfg, tmp_path / 'whole.pth', 1)
+    assert all(torch.equal(fitted['state_dict'][key], value) for key, value in finished.items())
+    assert len(fitted['state_dict']) == len(finished) + 2 and fitted['meta'] == {}
+
+
+def test_the_result_is_written_whole_or_not_at_all(repo, tool, monkeypatch, tmp_path):
+    def full_disk(content, path):
+        Path(path).write_bytes(b'half')
+        raise OSError('No space left on device')
+
+    (tmp_path / 'finished.pth').touch()
+    monkeypatch.setattr(torch, 'save', full_disk)
+    monkeypatch.setitem(tool['main'].__globals__, 'fit', lambda *args: {})
+    out = tmp_path / 'new' / 'fitted.pth'
+    monkeypatch.setattr(sys, 'argv', ['fit.py', str(repo / STOCK), str(tmp_path / 'finished.pth'), '--out', str(out)])
+    with pytest.raises(OSError, match='No space left'):
+        tool['main']()
+    assert [*out.parent.iterdir()] == []
 
 
 @pytest.mark.parametrize(
@@ -148,8 +198,8 @@ def test_takes_the_place_of_any_other_nrpn(repo, tool):
         (STOCK, {'model.rpn_head': None}, 'model.rpn_head is not there'),
         (STOCK, {'model.rpn_head.type': 'GARPNHead'}, "model.rpn_head.type='GARPNHead'"),
         (STOCK, {'model.rpn_head.type': OwnRPNHead}, 'must be RPNHead or HardNegativeRPNHead'),
-        (STOCK, {'model': None}, 'model.rpn_head is not there'),
-        (SOFT_TEACHER, {}, 'SoftTeacher has no RPN of its own but model.detector has one'),
+        (STOCK, {'model': None}, 'model is not there'),
+        (SOFT_TEACHER, {}, "model.type='SoftTeacher' has its detector inside, .* the config of that detector alone"),
         (STOCK, {'train_dataloader': None}, 'train_dataloader is not there'),
         (STOCK, {'val_dataloader': None}, 'val_dataloader is not there'),
         (STOCK, {'model.train_cfg': None}, 'model.train_cfg.rpn is not there'),

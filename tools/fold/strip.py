@@ -1,31 +1,37 @@
 """Take the nRPN, and what only a training needs, out of a trained checkpoint.
 
-    python tools/model_converters/strip_nrpn.py work_dirs/mine/epoch_12.pth published/
-    python tools/model_converters/strip_nrpn.py work_dirs/mine/epoch_12.pth published/ --fold 0.5
+    python tools/fold/strip.py work_dirs/mine/epoch_12.pth published/
+    python tools/fold/strip.py work_dirs/mine/epoch_12.pth published/ --fold 0.5
 
-The result is named after its hash, as MMDetection's published models are, and a stock config (RPNHead in place of
-HardNegativeRPNHead) loads it with strict=True where mmdet_nrpn is not installed. The config that a checkpoint carries
-as text is left out, for it names what is not there any more.
+The result is named after its hash, as MMDetection's published models are, and after its fold. A stock config (RPNHead
+in the place of HardNegativeRPNHead) loads it with strict=True where mmdet_nrpn is not installed. The config that a
+checkpoint carries as text is left out, for it names what is not there any more.
 
 --fold A subtracts A times the nRPN from the RPN's classifier: its logit s becomes s - A * n. Larger A means fewer false
-positives and, from some point on, less recall; tools/analysis_tools/sweep_fold.py draws both.
+positives and, from some point on, less recall; tools/fold/sweep.py draws both.
 """
 
 import argparse
 import hashlib
+import io
 import math
 import sys
 from pathlib import Path
+from typing import Any, List
 
+import numpy as np
 import torch
 
 from mmdet_nrpn.utils import NRPN_PREFIX, is_of_nrpn, read_checkpoint, without_nrpn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import existing_file
+from whole_files import written_beside
 
 # MMDetection 2 calls the classes CLASSES
 KEPT_META = ('epoch', 'iter', 'seed', 'time', 'mmengine_version', 'dataset_meta', 'CLASSES')
+
+LEFT_OUT = object()
 
 
 def strip(checkpoint: dict, name: str, fold: float = 0.0) -> dict:
@@ -48,12 +54,12 @@ def strip(checkpoint: dict, name: str, fold: float = 0.0) -> dict:
     kept = without_nrpn(state)
     if len(kept) == len(state):
         raise ValueError(
-            f"{name} has no weights called '…{NRPN_PREFIX}…'; it holds no nRPN, or none any more; tools/fit_nrpn.py "
+            f"{name} has no weights called '…{NRPN_PREFIX}…'; it holds no nRPN, or none any more; tools/fold/fit.py "
             'fits one'
         )
     if fold:
         kept.update(folded(state, name, fold))
-    return dict(state_dict=kept, meta=kept_meta(checkpoint))
+    return dict(state_dict=kept, meta=dict(kept_meta(checkpoint), fold=fold))
 
 
 def kept_meta(checkpoint: dict) -> dict:
@@ -63,10 +69,14 @@ def kept_meta(checkpoint: dict) -> dict:
         checkpoint (dict): As MMEngine's runner saves it.
 
     Returns:
-        dict: Of plain values: what is not plain was read as a stand-in, which nobody else could read again.
+        dict: Of plain values, which everybody can read with ``weights_only=True``; NumPy's become lists and numbers.
+        What else there is is left out, and a line on stderr names it.
     """
-    meta = checkpoint.get('meta', {})
-    return {key: meta[key] for key in KEPT_META if key in meta and _is_plain(meta[key])}
+    meta, dropped = checkpoint.get('meta') or {}, []
+    kept = {key: _plain(meta[key], f'meta.{key}', dropped) for key in KEPT_META if key in meta}
+    if dropped:
+        print(f'left out, for they are no plain values: {", ".join(dropped)}', file=sys.stderr)
+    return {key: value for key, value in kept.items() if value is not LEFT_OUT}
 
 
 def folded(state: dict, name: str, fold: float) -> dict:
@@ -97,21 +107,32 @@ def folded(state: dict, name: str, fold: float) -> dict:
     return result
 
 
-def _is_plain(value: object) -> bool:
+def _plain(value: Any, name: str, dropped: List[str]) -> Any:
+    """The value in Python's own types; ``LEFT_OUT`` and a name in ``dropped`` for what has no such form."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
     if isinstance(value, dict):
-        return all(map(_is_plain, [*value, *value.values()]))
+        items = {_plain(key, name, []): _plain(item, f'{name}.{key}', dropped) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item is not LEFT_OUT}
     if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (str, int, float, bool))
+        items = [_plain(item, name, dropped) for item in value]
+        return LEFT_OUT if LEFT_OUT in items else tuple(items) if isinstance(value, tuple) else items
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    dropped.append(name)
+    return LEFT_OUT
 
 
 def publish(checkpoint: dict, folder: Path, stem: str) -> Path:
-    """Save under a name that ends in the first eight digits of the file's SHA-256."""
+    """Save under a name that tells the fold and ends in the first eight digits of the file's SHA-256."""
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    fold = f'-fold{checkpoint["meta"]["fold"]:g}' if checkpoint['meta']['fold'] else ''
+    path = folder / f'{stem}{fold}-{hashlib.sha256(content.getbuffer()).hexdigest()[:8]}.pth'
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f'{stem}.part'
-    torch.save(checkpoint, part)
-    digest = hashlib.sha256(part.read_bytes()).hexdigest()
-    return part.replace(folder / f'{stem}-{digest[:8]}.pth')
+    with written_beside(path) as part:
+        Path(part).write_bytes(content.getbuffer())
+    return path
 
 
 def fold_factor(text: str) -> float:

@@ -10,7 +10,7 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
-TOOL = 'tools/model_converters/strip_nrpn.py'
+TOOL = 'tools/fold/strip.py'
 # predictions of a stock RPN where mmdet_nrpn cannot be imported
 STOCK = """
 import json, sys
@@ -96,7 +96,7 @@ def test_a_stock_model_loads_it_strictly_and_predicts_the_same(
     assert done.returncode == 0, done.stderr
     (published,) = (tmp_path / 'out').iterdir()
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
-    assert published.name == f'iter_2-{digest[:8]}.pth'
+    assert published.name == f'iter_2{f"-fold{fold}" if fold else ""}-{digest[:8]}.pth'
     assert published.stat().st_size < 0.6 * trained.stat().st_size
     bboxes, scores, logits = map(
         torch.tensor, predictions_where_the_package_is_not(run_tool, published, shapes, tmp_path)
@@ -123,6 +123,7 @@ def test_folding_comes_after_averaging(run_tool, tmp_path):
     (published,) = (tmp_path / 'out').iterdir()
     written = torch.load(published, weights_only=True)
     assert written['state_dict'] == {'rpn_head.rpn_cls.weight': 2.0, 'rpn_head.rpn_cls.bias': 2.0}
+    assert written['meta'] == dict(fold=0.5) and published.name.startswith('a-fold0.5-')
     assert 'ema_state_dict' not in written
 
 
@@ -147,17 +148,28 @@ def test_fold_zero_is_strip_and_every_rpn_is_folded(run_tool, tmp_path):
         torch.testing.assert_close(written[2][key], expected)
 
 
-def test_what_it_writes_is_readable_by_others_and_holds_plain_values_alone(run_tool, tmp_path):
+@pytest.mark.parametrize(
+    'meta, expected',
+    [
+        (None, {}),
+        (dict(epoch=2, cfg="type='NRPNHead'"), dict(epoch=2)),
+        (
+            dict(seed=np.int64(3), dataset_meta=dict(classes=('a',), palette=np.eye(2), sizes=[np.ones(2)])),
+            dict(seed=3, dataset_meta=dict(classes=('a',), palette=[[1, 0], [0, 1]], sizes=[[1, 1]])),
+        ),
+        (dict(dataset_meta=dict(classes=('a',), more=torch.ones(1))), dict(dataset_meta=dict(classes=('a',)))),
+    ],
+)
+def test_what_it_writes_is_readable_by_others_and_holds_plain_values_alone(run_tool, tmp_path, meta, expected):
     state = {'rpn_head.nrpn_head.a': torch.zeros(1), 'rpn_head.b': torch.ones(1)}
-    meta = dict(seed=np.int64(3), epoch=2, dataset_meta=dict(classes=('a',)), cfg="type='NRPNHead'")
     torch.save(dict(state_dict=state, meta=meta), tmp_path / 'a.pth')
     done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out')
     assert done.returncode == 0, done.stderr
     (published,) = (tmp_path / 'out').iterdir()
     assert published.stat().st_mode == (tmp_path / 'a.pth').stat().st_mode
     written = torch.load(published, weights_only=True)
-    assert written['meta'] == dict(epoch=2, dataset_meta=dict(classes=('a',)))
-    assert list(written['state_dict']) == ['rpn_head.b']
+    assert written['meta'] == dict(expected, fold=0) and list(written['state_dict']) == ['rpn_head.b']
+    assert ('meta.dataset_meta.more' in done.stderr) == ('more' in str(meta))
 
 
 class Harmful:
