@@ -1,6 +1,7 @@
 # make demo: set up, train a stock RPN and nrpn-focal, and compare them
 # make check: set up, lint, check types, run the tests that train nothing
 # make test: set up, lint and test
+# make lab-test: set up, run the tests of the record in lab/
 # make docs: set up, build the documentation's site
 # make:      what there is
 SHELL := /bin/bash
@@ -20,7 +21,7 @@ ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif
 
-.PHONY: help setup demo results tables lint check test docs
+.PHONY: help setup demo results tables lint check test lab-test docs
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
 	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-focal side by side, compare'
@@ -28,6 +29,7 @@ help:
 	@echo 'make tables  write the tables of README and docs/results.md anew from their CSVs'
 	@echo 'make check   set up, lint, check types, run the tests that train nothing'
 	@echo 'make test    set up, lint, check types, run all tests'
+	@echo 'make lab-test  run the tests of the record of experiments in lab/, which nothing else needs'
 	@echo 'make docs    set up, build the documentation in site/; a broken link fails'
 	@echo '             STACK=openmmlab does each with mmdet 3.3, mmcv 2.1 and mmengine 0.10.7, in .venv-openmmlab'
 
@@ -39,15 +41,17 @@ $(READY): requirements/common.txt requirements/dev.txt requirements/$(STACK).txt
 
 demo: $(READY)
 	$(PY) tools/dataset_converters/make_shapes.py data/shapes
-	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
+	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0 --dry-run
+	@echo 'Training both side by side; their logs: $(DEMO)/*/seed0.log'
+	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0 --jobs 2
+	$(PY) tools/fold/sweep.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
 	$(PY) tools/analysis_tools/browse_hard_negatives.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth \
 	  --baseline $(DEMO_RPN).py $(DEMO)/$(notdir $(DEMO_RPN))/seed0/iter_500.pth --out $(DEMO)/hard_negatives.html
-	$(PY) tools/fold/sweep.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
 	@echo
-	@echo 'The comparison:                      $(DEMO)/runs.csv'
+	@echo 'All numbers:                         $(DEMO)/runs.csv'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'
-	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
-	@echo 'nRPN folded into the RPN (the dial): $(DEMO)/fold.png'
+	@echo 'nRPN folded into the RPN, by factor: $(DEMO)/fold.png'
+	@echo 'The images where both differ most:   $(DEMO)/hard_negatives.html, for a browser'
 
 # README's table; VOC_ROOT holds VOC2007/. The list of val lies here, and MMDetection looks for lists there.
 VOC_ROOT ?= data/VOCdevkit/
@@ -79,6 +83,9 @@ check: lint
 
 test: lint
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist load --maxschedchunk 1
+
+lab-test: $(READY)
+	$(PY) -m pytest -n auto --maxprocesses 4 lab/tests
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

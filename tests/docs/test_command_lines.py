@@ -20,7 +20,6 @@ DOCUMENTS = [
     REPO / 'CONTRIBUTING.md',
     REPO / 'configs' / 'nrpn' / 'README.md',
     *sorted((REPO / 'docs').rglob('*.md')),
-    *sorted((REPO / 'lab').rglob('*.md')),
 ]
 BLOCK = re.compile(r'^```bash\n(.*?)^```', re.S | re.M)
 TABLE_COMMAND = re.compile(r'^- command: `(.*)`$', re.M)  # what made a table of results: a record, not an instruction
