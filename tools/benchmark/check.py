@@ -14,7 +14,9 @@ from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import load_weights, read_checkpoint
 
 from .data_check import build_checked
+from .label_check import compare_labels
 from .runs import Run
+from .training_check import check_training
 
 
 class Check:
@@ -43,33 +45,23 @@ class Check:
             optimizer = cfg.optim_wrapper.get('optimizer', {}).get('type')
             if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:  # MMEngine's error names no key
                 raise ValueError(f"optim_wrapper.optimizer.type='{optimizer}' is not registered; check its spelling")
-            build_optim_wrapper(model, cfg.optim_wrapper)
+            optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
             if '://' not in (cfg.get('load_from') or '://'):
                 read_checkpoint(cfg.load_from)
-            if cfg.get('default_hooks', {}).get('checkpoint', {}) is None:
-                raise ValueError('default_hooks.checkpoint=None leaves nothing to measure; take it out')
+            check_training(cfg, optim_wrapper)
             train_set = self._dataset(cfg, 'train_dataloader')
         else:
             load_weights(model, run.checkpoint)
         test_set = self._dataset(cfg, 'test_dataloader')
         GroundTruth(test_set)(test_set[0]['data_samples'].to_dict())  # as the metric will take it
         if run.checkpoint is None:
-            _compare_classes(train_set, test_set)
+            compare_labels(train_set, test_set, model)
 
     def _dataset(self, cfg: Config, loader: str) -> Dataset:
         key = repr((loader, cfg[loader].dataset.to_dict()))
         if key not in self.datasets:
             self.datasets[key] = build_checked(cfg[loader].dataset, f'{loader}.dataset')
         return self.datasets[key]
-
-
-def _compare_classes(train_set: Dataset, test_set: Dataset) -> None:
-    train, test = (tuple(data.metainfo.get('classes') or ()) for data in (train_set, test_set))
-    if train != test:
-        raise ValueError(
-            f'test_dataloader.dataset has classes={test} and train_dataloader.dataset has {train}; write the same '
-            'metainfo=dict(classes=...) into both (others on purpose: train first, then measure with --checkpoints)'
-        )
 
 
 def _explain(error: Exception) -> str:
