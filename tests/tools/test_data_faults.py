@@ -3,12 +3,16 @@
 What is surely wrong is an error. What may be meant is a remark on stderr, and passes.
 """
 
+import contextlib
+import os
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from as_coco import CLASSES
 from benchmark.check import Check
+from mmengine.fileio import BaseStorageBackend, register_backend
 from PIL import Image
 from spoiled_data import each_xml, first, in_json, set_all, set_boxes, told, write
 
@@ -105,6 +109,16 @@ def as_corners(content):
         item['bbox'] = [x, y, x + width, y + height]
 
 
+def top_left(content):
+    """As corners, and so small and near the corner that they fit as they are, too: the area tells."""
+    for item in content['annotations']:
+        item.update(bbox=[5, 6, 20, 24], area=15 * 18)
+
+
+def one_right(content):
+    content['annotations'][0]['bbox'] = [90, 90, 20, 20]
+
+
 def in_gb2312(root):
     path = root / 'Annotations' / f'{first(root)}.xml'
     path.write_bytes(b'<?xml version="1.0" encoding="gb2312"?>' + path.read_bytes())
@@ -194,6 +208,7 @@ def test_a_prefix_is_not_given(make_own):
     'classes, words',
     [
         ({'disc', 'square', 'triangle'}, r"has no order.*write classes=\('disc', 'square', 'triangle'\)"),
+        (('disc', 'square', ''), 'has an empty name'),
         (('disc', 'square', 'disc'), r"has \['disc'\] more than once"),
     ],
 )
@@ -293,6 +308,11 @@ def test_what_may_be_meant_is_a_remark(make_own, capsys, form, spoil, words):
         ),
         ('voc', each_xml(lambda root: set_boxes(root, (60, 60, 20, 30))), 'has no object|not written as corners'),
         ('coco', in_json(as_corners), r'train.json.*reach beyond.*write \[x, y, width, height\]'),
+        (
+            'coco',
+            in_json(both(as_corners, lambda content: content['annotations'][0].update(bbox=[9, 9, 9, 9]))),
+            'are cor',
+        ),
         ('coco', in_json(set_all('images', id=0)), 'train.json has several images of id 0'),
         ('coco', in_json(lambda content: content['images'][1].update(id=0)), 'train.json has several images of id 0'),
         ('coco', in_json(set_all('categories', id=0)), 'train.json has several categories of id 0'),
@@ -324,6 +344,40 @@ train_dataloader = dict(dataset=dict(train_dataloader['dataset'], backend_args={
 """
     line = told(make_own('voc', lines=lines))
     assert str(path) in line and re.search('is not there|cannot be read as an image', line), line
+
+
+class Far(BaseStorageBackend):
+    """A storage whose paths lead to no files: those behind the prefix."""
+
+    join_path = staticmethod(os.path.join)
+
+    def get(self, filepath):
+        return Path(filepath[len('far://') :]).read_bytes()
+
+    def get_text(self, filepath, encoding='utf-8'):
+        return self.get(filepath).decode(encoding)
+
+    @contextlib.contextmanager
+    def get_local_path(self, filepath):
+        yield filepath[len('far://') :]
+
+
+@pytest.mark.parametrize('form', ['voc', 'coco'])
+@pytest.mark.parametrize('is_broken', [False, True])
+def test_data_on_a_remote_storage(make_own, shapes, form, is_broken):
+    register_backend('far', Far, force=True, prefixes='far')
+    if is_broken:
+        (shapes / 'JPEGImages' / '000000.jpg').write_bytes(b'no image')
+    run = make_own(
+        form,
+        lines=f"""
+train_dataloader = dict(dataset=dict(train_dataloader['dataset'], data_root='far://{shapes}/'))
+""",
+    )
+    if is_broken:
+        assert re.search('far://.*/000000.jpg cannot be read .*backend_args', told(run))
+    else:
+        assert Check()(run) is None
 
 
 def test_remote_storage_is_tried(make_own):

@@ -9,7 +9,7 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
 from . import annotations, written_objects
-from .image_check import Size, check_images
+from .image_check import Size, check_images, is_local
 from .load_check import Loaded, load, reads_as, xml_files
 from .remarks import remark
 from .written_objects import MANY, Written
@@ -108,6 +108,8 @@ def _check_classes(dataset: BaseDataset, key: str) -> None:
         raise ValueError(f'{said} has no order, and labels need one; write classes={tuple(sorted(classes, key=str))}')
     if is_voc and not classes:
         raise ValueError(f"{said} names none; write metainfo=dict(classes=('cat', 'dog')) with your classes")
+    if not all(str(name).strip() for name in classes or ()):
+        raise ValueError(f'{said} has an empty name; take it out')
     if twice := annotations.repeated(classes or ()):
         raise ValueError(f'{said} has {twice} more than once; take the others out')
 
@@ -116,7 +118,7 @@ def _check_objects(dataset: BaseDataset, loaded: Loaded, key: str, found: Found)
     """Objects, their classes and boxes, as MMDetection takes them and as they are written."""
     classes = tuple(dataset.metainfo.get('classes') or ())
     names, written, where = classes, [], str(dataset.ann_file)
-    if reads_as(dataset, XMLDataset):
+    if reads_as(dataset, XMLDataset) and is_local(dataset.ann_file, dataset.backend_args):
         files = xml_files(dataset)
         where, written = str(files[0].parent), written_objects.of_xml(files, classes)
         fault = written_objects.not_corners_fault
@@ -193,11 +195,11 @@ def _check_filter(dataset: BaseDataset, infos: List[dict], sizes: Dict[str, Size
     reasons = []
     if small:
         size, file = f'{small[0]["width"]} x {small[0]["height"]}', small[0].get('xml_path', dataset.ann_file)
-        reasons.append(f'{len(small)} are smaller than min_size ({small[0]["img_path"]} is {size} in {file})')
+        reasons.append(f'{len(small)} are smaller than min_size ({small[0].get("img_path")} is {size} in {file})')
     if len(small) < len(infos) - left:
         reasons.append(f'{len(infos) - left - len(small)} have no objects')
     said = f'{key}.filter_cfg={dataset.filter_cfg} leaves {left or "none"} of {len(infos)} images: {", ".join(reasons)}'
-    misread = [info for info in small if min(sizes.get(info['img_path'], (0, 0))) >= least]
+    misread = [info for info in small if min(sizes.get(info.get('img_path'), (0, 0))) >= least]
     if misread and (len(misread) >= MANY * len(infos) or not left):
         raise ValueError(f'{said}; {len(misread)} of the images are not: write their sizes into the annotations')
     if not left:

@@ -42,10 +42,13 @@ def check_images(dataset: BaseDataset, infos: List[dict], key: str) -> Dict[str,
     """
     infos_of = {info['img_path']: info for info in infos if isinstance(info.get('img_path'), str)}
     _check_once_each(dataset, infos, key)
-    if not all(_is_local(dataset, path) for path in list(infos_of)[:1]):
+    loader = (dataset.pipeline.transforms or [dataset])[0]  # it has a storage of its own
+    if not all(is_local(path, getattr(loader, 'backend_args', None)) for path in list(infos_of)[:1]):
         for path in list(infos_of)[:: max(1, len(infos_of) // REMOTE)]:
             if said := _unread(dataset, infos_of[path]):
-                raise ValueError(f'{key}: {path} cannot be read ({said}); check the path and backend_args')
+                raise ValueError(
+                    f'{key}: {path} cannot be read ({said}); check data_root, data_prefix and backend_args'
+                )
         return {}
     with ThreadPoolExecutor(4) as threads:
         looks = dict(zip(infos_of, threads.map(look, infos_of)))
@@ -61,10 +64,12 @@ def check_images(dataset: BaseDataset, infos: List[dict], key: str) -> Dict[str,
     return sizes
 
 
-def _is_local(dataset: BaseDataset, path: str) -> bool:
-    """The step of the pipeline that loads an image has a storage of its own."""
-    loaders = dataset.pipeline.transforms[:1] or [dataset]
-    return isinstance(get_file_backend(path, backend_args=getattr(loaders[0], 'backend_args', None)), LocalBackend)
+def is_local(path: str, backend_args: Optional[dict]) -> bool:
+    """Whether a file lies where paths lead; one of an unknown storage does not."""
+    try:
+        return isinstance(get_file_backend(path, backend_args=backend_args), LocalBackend)
+    except Exception:  # each storage has its own
+        return False
 
 
 def _check_once_each(dataset: BaseDataset, infos: List[dict], key: str) -> None:

@@ -28,9 +28,9 @@ def compare_labels(train_set: Dataset, test_set: Dataset, model: nn.Module) -> N
             f'test_dataloader.dataset has classes={test} and train_dataloader.dataset has {train}; write the same '
             'metainfo=dict(classes=...) into both (others on purpose: train first, then measure with --checkpoints)'
         )
-    if isinstance(model, RPN):
-        return
     names: Dict[str, Names] = {**train_set.label_names, **test_set.label_names}
+    if isinstance(model, RPN) or not names:
+        return
     first, *others = names
     for file in others:
         if names[file] != names[first]:

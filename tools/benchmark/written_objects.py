@@ -9,7 +9,8 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 from .annotations import CORNERS
 
-MANY = 0.2  # where such a share of the boxes is impossible, all are written in another way
+# where such a share of the boxes is impossible, all are written in another way, which then fits such a share
+MANY, MOST = 0.2, 0.95
 
 
 class Written(NamedTuple):
@@ -133,17 +134,27 @@ def not_corners_fault(items: Sequence[Written]) -> Optional[str]:
 
 def corners_fault(items: Sequence[Written]) -> Optional[str]:
     """Whether the boxes of a file in COCO's format are corners, and not x, y, width and height."""
-    boxes = [(*item.box, *item.image) for item in items if item.image and min(item.image) > 0]
-    beyond = [x2 > width + 2 or y2 > height + 2 for _, _, x2, y2, width, height in boxes]
-    as_corners = all(
-        0 <= x1 < x2 - x1 <= width + 2 and 0 <= y1 < y2 - y1 <= height + 2 for x1, y1, x2, y2, width, height in boxes
-    )
-    if not as_corners or not any(beyond) or sum(beyond) < MANY * len(boxes):
+    listed = [item for item in items if item.image and min(item.image) > 0]
+    if not listed or sum(map(_may_be_corners, listed)) < MOST * len(listed):
+        return None
+    beyond, areas = sum(map(reaches_beyond, listed)), sum(map(_has_area_of_corners, listed))
+    if beyond < MANY * len(listed) and areas < MOST * len(listed):
         return None
     return (
-        f'{sum(beyond)} of {len(boxes)} boxes reach beyond their image, and all would fit as corners; write '
-        '[x, y, width, height] in pixels'
+        f'the boxes are corners: they fit as such, and {beyond} of {len(listed)} reach beyond their image as they are; '
+        'write [x, y, width, height] in pixels'
     )
+
+
+def _may_be_corners(item: Written) -> bool:
+    x1, y1, x2, y2 = item.box
+    return 0 <= x1 < x2 - x1 <= item.image[0] + 2 and 0 <= y1 < y2 - y1 <= item.image[1] + 2
+
+
+def _has_area_of_corners(item: Written) -> bool:
+    x1, y1, x2, y2 = item.box
+    as_corners, as_is = (x2 - 2 * x1) * (y2 - 2 * y1), (x2 - x1) * (y2 - y1)
+    return math.isclose(item.area, as_corners, rel_tol=0.01) and not math.isclose(item.area, as_is, rel_tol=0.01)
 
 
 def other_names(items: Sequence[Written], classes: Sequence[str]) -> Optional[str]:
