@@ -220,7 +220,7 @@ DEMO = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
         ([DEMO, '--table', '--work-dir', 'nowhere'], '--work-dir nowhere is not there'),
         ([], 'name configs, or a file of rows with --rows'),
         ([DEMO, '--rows', DEMO], 'name configs, or a file of rows with --rows'),
-        ([DEMO, '--seeds', 0, 0], '--seeds 0 0: each of them once'),
+        ([DEMO, '--seeds', 0, 0], '--seeds 0 0 names a seed twice'),
     ],
 )
 def test_refuses_before_anything_is_read(run_tool, options, said):
