@@ -1,12 +1,8 @@
-import inspect
-import traceback
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
 from mmdet.structures.bbox import get_box_tensor
-from mmengine.runner import BaseLoop
-from torch.utils.data import Dataset
 
 from .comparable import NOT_COMPARABLE, Passed, transforms_of
 
@@ -88,18 +84,6 @@ class GroundTruth:
             if other not in (index, None) and self.dataset.get_data_info(other)['instances'] != info['instances']:
                 indices[name] = None
         return indices
-
-
-def dataset_being_evaluated() -> Optional[Dataset]:
-    """The data set of the validation or test loop that calls, at whatever depth; None outside of one.
-
-    MMEngine hands its metrics samples and ``dataset_meta`` alone, so the loop is looked up in the call stack.
-    """
-    for frame, _ in traceback.walk_stack(inspect.currentframe()):
-        loop = frame.f_locals.get('self')
-        if isinstance(loop, BaseLoop) and hasattr(loop, 'evaluator'):
-            return loop.dataloader.dataset
-    return None
 
 
 def _annotated(instances: Optional[List[dict]]) -> Optional[Tuple[np.ndarray, np.ndarray]]:

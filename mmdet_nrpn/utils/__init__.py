@@ -2,6 +2,7 @@ from .checkpoints import NRPN_PREFIX, fresh_nrpn_if_other, is_of_nrpn, read_chec
 from .checks import can_become_file, check_number
 from .detectors import load_weights, rpn_of
 from .levels import flatten_levels, in_float32, objectness_logits
+from .loops import running_loop
 from .mining import Candidates, bboxes_of, clip_bboxes, false_positives, max_ious, mine_candidates, on_ignored
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     'on_ignored',
     'read_checkpoint',
     'rpn_of',
+    'running_loop',
     'without_nrpn',
 ]

@@ -10,9 +10,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 
-from ...utils import can_become_file, check_number, clip_bboxes, false_positives
+from ...utils import can_become_file, check_number, clip_bboxes, false_positives, running_loop
 from ..functional import match_proposals
-from ..ground_truth import GroundTruth, dataset_being_evaluated
+from ..ground_truth import GroundTruth
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
 # COCO's, in pixels of the original image: (suffix, from, to), both inclusive as in COCOeval
@@ -103,9 +103,9 @@ class ProposalMetric(BaseMetric):
         Raises:
             ValueError: If a sample has no ground truth, or it is not known in which pixels.
         """
-        dataset = dataset_being_evaluated()
-        if dataset is not None and dataset is not self.ground_truth.dataset:
-            self.ground_truth = GroundTruth(dataset)
+        loop = running_loop('evaluator')
+        if loop is not None and loop.dataloader.dataset is not self.ground_truth.dataset:
+            self.ground_truth = GroundTruth(loop.dataloader.dataset)
         views = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         merged_views = any(isinstance(of_image, (list, tuple)) for of_image in views or ())
         for sample in data_samples:
@@ -172,7 +172,8 @@ class ProposalMetric(BaseMetric):
             values = row[columns].tolist()
             metrics.update({name.format(num): value for num, value in zip(self.proposal_nums, values)})
             table.append([name.replace('@{}', ''), *(f'{100 * value:.1f}' if value >= 0 else '-' for value in values)])
-        logger = MMLogger.get_current_instance()
+        loop = running_loop('evaluator')
+        logger = loop.runner.logger if loop else MMLogger.get_current_instance()
         if total['objects'][0] == 0:
             logger.warning(
                 f'ProposalMetric: no object in {len(results)} images, so every recall is -1; check ann_file and '
