@@ -2,8 +2,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
-from mmdet.structures.bbox import get_box_tensor
 
+from ..utils import bboxes_of
 from .comparable import NOT_COMPARABLE, Passed, transforms_of
 
 
@@ -97,9 +97,7 @@ def _annotated(instances: Optional[List[dict]]) -> Optional[Tuple[np.ndarray, np
 
 def _packed(sample: dict) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     """What the pipeline packed, in pixels of its own; None if it loads no boxes. Without ignored ones, none are."""
-    objects, ignored = (sample.get(key, {}).get('bboxes') for key in ('gt_instances', 'ignored_instances'))
-    if objects is None:
+    if sample.get('gt_instances', {}).get('bboxes') is None:
         return None
-    ignored = objects[:0] if ignored is None else ignored
-    tensors = [torch.as_tensor(get_box_tensor(bboxes)) for bboxes in (objects, ignored)]  # some pack NumPy arrays
-    return tuple(tensor.cpu().double().reshape(-1, 4).numpy() for tensor in tensors)
+    like = torch.zeros(0, dtype=torch.float64)
+    return tuple(bboxes_of(sample.get(key), like).numpy() for key in ('gt_instances', 'ignored_instances'))

@@ -107,10 +107,22 @@ class PaperNRPNHead(RPNHead):
         Returns:
             tuple[dict, Tensor]: ``loss_nrpn_cls`` and ``loss_nrpn_bbox``; and this head's objectness logit of every
             anchor, (N, A) float32, detached.
+
+        Raises:
+            ValueError: If the assigner needs more of an object than its box and label.
         """
         outs = in_float32(self(tuple(level.detach() for level in x)))
         objects = [self._as_objects(*image) for image in zip(mined.bboxes, mined.logits, mined.is_false)]
-        losses = self.loss_by_feat(*outs, objects, batch_img_metas)
+        try:
+            losses = self.loss_by_feat(*outs, objects, batch_img_metas)
+        except AttributeError as error:  # of an assigner or a sampler that reads more of the objects
+            if not isinstance(error.obj, InstanceData):
+                raise
+            raise ValueError(
+                f"PaperNRPNHead: {type(self.assigner).__name__} or {type(self.sampler).__name__} of the nRPN, which are "
+                f"the RPN's unless it has its own, reads objects.{error.name}, and its objects have bboxes and labels "
+                "alone; write nrpn_head.train_cfg.assigner=dict(type='MaxIoUAssigner', ...), or a sampler there"
+            ) from error
         losses = {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
         return losses, objectness_logits(outs[0]).detach()
 

@@ -1,15 +1,14 @@
 import warnings
 from typing import Tuple
 
-import torch
 from mmdet.models.detectors import SoftTeacher
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...utils import bboxes_of
 from ..dense_heads import HardNegativeRPNHead
 
 INITIAL, FINAL = 'pseudo_label_initial_score_thr', 'rpn_pseudo_thr'
@@ -93,11 +92,14 @@ def _check_rpn(student: nn.Module) -> None:
 
 
 def _with_unsure_ignored(sample: DetDataSample, score_thr: float) -> DetDataSample:
-    """A copy that ignores the boxes which SoftTeacher will leave out, beside what is ignored already."""
-    pseudo = sample.gt_instances
-    ignored = [pseudo.bboxes[pseudo.scores <= score_thr]]
-    if 'bboxes' in sample.get('ignored_instances', {}):
-        ignored.insert(0, get_box_tensor(sample.ignored_instances.bboxes))
+    """A copy that ignores the objects which SoftTeacher will leave out, whole, beside what is ignored already."""
+    ignored = sample.gt_instances[sample.gt_instances.scores <= score_thr]
+    bboxes = bboxes_of(sample.get('ignored_instances'), ignored.bboxes)
+    if len(bboxes) > 0:
+        before = sample.ignored_instances.to_tensor().to(bboxes.device)
+        before.bboxes = bboxes
+        shared = set(ignored.keys()) & set(before.keys())
+        ignored = InstanceData.cat([InstanceData(**{key: part[key] for key in shared}) for part in (before, ignored)])
     sample = sample.clone()
-    sample.ignored_instances = InstanceData(bboxes=torch.cat(ignored))
+    sample.ignored_instances = ignored
     return sample

@@ -7,7 +7,7 @@ from mmdet.models.losses import CrossEntropyLoss, FocalLoss
 from mmdet.models.task_modules import MaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.bbox import HorizontalBoxes, bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
@@ -243,19 +243,49 @@ def test_hard_iou_thr_needs_overlaps(build_head, features, make_sample):
         head.loss(features(1), [make_sample(OBJECTS)])
 
 
-@pytest.mark.parametrize('as_numpy', [False, True])
-def test_ignored_objects_may_be_numpy_arrays_without_labels(build_head, features, make_sample, as_numpy):
-    """As in MMDetection's own samples of videos; the stock head does not look at them."""
+IGNORED_AS = dict(
+    plain=lambda bboxes: bboxes, numpy=lambda bboxes: bboxes.numpy(), float64=lambda bboxes: bboxes.double(),
+    numpy_float64=lambda bboxes: bboxes.double().numpy(), half=lambda bboxes: bboxes.half(), boxes=HorizontalBoxes,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('given_as', IGNORED_AS)
+def test_ignored_objects_may_be_of_any_kind_without_labels(build_head, features, make_sample, given_as):
+    """NumPy arrays as in MMDetection's own samples of videos; the stock head does not look at them."""
     samples = [make_sample(OBJECTS[:1], ignored=OBJECTS[1:]), make_sample(OBJECTS)]
     head = build_head(sampler=dict(type='NRPNSampler', hard_fraction=1.0), loss_rank=RANK)
     torch.manual_seed(0)
     expected = head.loss(features(), samples)
     for sample in samples:
-        bboxes = sample.ignored_instances.bboxes
-        sample.ignored_instances = InstanceData(bboxes=bboxes.numpy() if as_numpy else bboxes)
+        sample.ignored_instances = InstanceData(bboxes=IGNORED_AS[given_as](sample.ignored_instances.bboxes))
     torch.manual_seed(0)
-    losses = head.loss(features(), samples)
-    assert total(losses) == total(expected)
+    assert total(head.loss(features(), samples)) == total(expected)
+
+
+def test_ignored_objects_may_be_missing(build_head, features, make_sample):
+    """In one image of the batch, or in all of them."""
+    head, losses = build_head(sampler=dict(type='NRPNSampler', hard_fraction=1.0), loss_rank=RANK), []
+    for num in range(3):
+        samples = [make_sample(OBJECTS[:1]), make_sample(OBJECTS)]
+        for sample in samples[:num]:
+            del sample.ignored_instances
+        torch.manual_seed(0)
+        losses.append(total(head.loss(features(), samples)))
+    assert losses[0] == losses[1] == losses[2]
+
+
+@pytest.mark.parametrize('kind', [torch.float64, torch.float16, torch.int64])
+@pytest.mark.parametrize('nrpn_type', ['NRPNHead', 'PaperNRPNHead'])
+def test_objects_may_be_of_any_kind_of_number(build_head, features, make_sample, kind, nrpn_type):
+    """As in the stock head."""
+    head, losses = build_head(nrpn_head=dict(type=nrpn_type), loss_rank=RANK), []
+    for number in (torch.float32, kind):
+        samples = [make_sample(OBJECTS, ignored=OBJECTS[1:]), make_sample([])]
+        for sample in samples:
+            sample.gt_instances.bboxes = sample.gt_instances.bboxes.to(number)
+        torch.manual_seed(0)
+        losses.append(total(head.loss(features(), samples)))
+    assert losses[0] == losses[1]
 
 
 def test_forward_nrpn_without_one_is_told(build_head, features):
