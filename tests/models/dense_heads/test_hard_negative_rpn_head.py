@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdet_nrpn import HardNegativeRankLoss, NRPNHead, NRPNSampler
+from mmdet_nrpn.utils import objectness_logits
 
 FOCAL = dict(
     loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
@@ -51,7 +52,7 @@ NEUTRAL = dict(
 
 
 @pytest.mark.parametrize('setting', NEUTRAL)
-@pytest.mark.parametrize('base', ['sampled', 'focal', 'decoded', 'inside'])
+@pytest.mark.parametrize('base', ['sampled', 'focal', 'decoded', 'inside', 'coder', 'boxes', 'anchors', 'convs'])
 def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features, make_sample, setting, base):
     common = dict(
         sampled=dict(sampler=dict(type='RandomSampler')),
@@ -60,6 +61,19 @@ def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features
             sampler=dict(type='RandomSampler'), reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss', loss_weight=1.0)
         ),
         inside=dict(sampler=dict(type='RandomSampler'), train_cfg=dict(allowed_border=0, pos_weight=2.0)),
+        coder=dict(sampler=dict(type='RandomSampler'), bbox_coder=dict(type='TBLRBBoxCoder', normalizer=4.0)),
+        boxes=dict(
+            sampler=dict(type='RandomSampler'),
+            anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8], use_box_type=True),
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder', use_box_type=True),
+        ),
+        anchors=dict(
+            sampler=dict(type='RandomSampler'),
+            anchor_generator=dict(
+                type='LegacyAnchorGenerator', scales=[4], ratios=[1.0, 2.0], strides=[4, 8], center_offset=0.5
+            ),
+        ),
+        convs=dict(sampler=dict(type='RandomSampler'), num_convs=2),
     )[base]
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*learns nothing from hardness.*')
@@ -75,6 +89,30 @@ def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features
     assert_same(state, stock_state)
     assert_same({key: losses[key] for key in stock_losses}, stock_losses)
     assert_same(gradients, stock_gradients)
+
+
+def test_loss_by_feat_without_features(build_head, features, make_sample):
+    """It is the stock head's, and with hardness what a training step makes of it."""
+    samples = [make_sample(OBJECTS), make_sample([], ignored=OBJECTS)]
+    metas, objects = [sample.metainfo for sample in samples], [sample.gt_instances for sample in samples]
+    ignored = [sample.ignored_instances for sample in samples]
+    results = []
+    for head in (build_head(sampler=dict(type='RandomSampler'), loss_rank=RANK), build_head('RPNHead')):
+        torch.manual_seed(0)
+        results.append(head.loss_by_feat(*head(features()), objects, metas, ignored))
+    ours, stock = results
+    assert ours.pop('loss_rpn_rank')[0] > 0 and total(ours) == total(stock)
+    head = build_head(loss_rank=RANK)
+    torch.nn.init.normal_(head.nrpn_head.nrpn_cls.weight)
+    outs, hidden = head.forward_with_hidden(features())
+    torch.manual_seed(0)
+    step = head.loss(features(), samples)
+    torch.manual_seed(0)
+    alone = head.loss_by_feat(
+        *outs, objects, metas, ignored, hardness=objectness_logits(head.nrpn_head(hidden)).detach()
+    )
+    assert set(step) - set(alone) == {'loss_nrpn_cls', 'nrpn_false_positives'}
+    assert all(total({key: alone[key]}) == total({key: step[key]}) for key in alone)
 
 
 def test_anchors_are_made_once_a_step(build_head, features, make_sample, monkeypatch):
