@@ -119,9 +119,9 @@ class PaperNRPNHead(RPNHead):
             if not isinstance(error.obj, InstanceData):
                 raise
             raise ValueError(
-                f'PaperNRPNHead: its assigner {type(self.assigner).__name__} or sampler {type(self.sampler).__name__}, the '
-                f"RPN's unless it has its own, reads objects.{error.name}, and its objects have bboxes and labels alone; "
-                "write nrpn_head.train_cfg.assigner=dict(type='MaxIoUAssigner', ...), or a sampler there"
+                f'PaperNRPNHead: its assigner {type(self.assigner).__name__} or sampler {type(self.sampler).__name__} '
+                f"reads objects.{error.name}, which false positives lack, and is the RPN's unless it has its own; write "
+                "nrpn_head.train_cfg.assigner=dict(type='MaxIoUAssigner', ...), or a sampler there"
             ) from error
         losses = {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
         return losses, objectness_logits(outs[0]).detach()

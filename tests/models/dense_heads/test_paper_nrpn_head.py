@@ -116,7 +116,7 @@ def test_an_assigner_that_needs_more_than_boxes_is_told_whose_it_is(build_head, 
     train_cfg = dict(assigner=dict(type=MaskAssigner, pos_iou_thr=0.7, neg_iou_thr=0.3))
     sample = make_sample([[8.0, 8, 24, 24]])
     sample.gt_instances.masks = ['any']
-    words = r'MaskAssigner .* of the nRPN, .* reads objects.masks, .* write nrpn_head.train_cfg.assigner=dict'
+    words = 'its assigner MaskAssigner .* reads objects.masks, .* write nrpn_head.train_cfg.assigner=dict'
     with pytest.raises(ValueError, match=words):
         build_head(**PAPER, train_cfg=train_cfg).loss(features(1), [sample])
     own = dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3))
