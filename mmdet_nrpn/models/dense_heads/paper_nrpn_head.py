@@ -3,6 +3,7 @@ from typing import List, Tuple
 import torch
 from mmcv.ops import nms
 from mmdet.models.dense_heads import RPNHead
+from mmdet.models.losses import CrossEntropyLoss
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -75,7 +76,7 @@ class PaperNRPNHead(RPNHead):
         inherited = {key: value for key, value in rpn_cfg.items() if key != 'init_cfg'}
         if isinstance(rpn.loss_cls, OverlapLoss):  # an nRPN has no overlaps to hand over
             weight = rpn.loss_cls.loss_weight
-            inherited['loss_cls'] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=weight)
+            inherited['loss_cls'] = dict(type=CrossEntropyLoss, use_sigmoid=True, loss_weight=weight)
         own = settings.pop('train_cfg', None)
         if own is not None and rpn.train_cfg:
             unknown = sorted(set(own) - set(rpn.train_cfg) - RPN_TRAIN_CFG)
@@ -120,8 +121,8 @@ class PaperNRPNHead(RPNHead):
                 raise
             raise ValueError(
                 f'PaperNRPNHead: its assigner {type(self.assigner).__name__} or sampler {type(self.sampler).__name__} '
-                f"reads objects.{error.name}, which false positives lack, and is the RPN's unless it has its own; write "
-                "nrpn_head.train_cfg.assigner=dict(type='MaxIoUAssigner', ...), or a sampler there"
+                f"reads objects.{error.name}, which false positives lack, and is the RPN's unless it has its own; "
+                "write nrpn_head.train_cfg.assigner=dict(type='MaxIoUAssigner', ...), or a sampler there"
             ) from error
         losses = {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
         return losses, objectness_logits(outs[0]).detach()

@@ -8,7 +8,7 @@ from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...utils import bboxes_of
+from ...utils import bboxes_of, check_number
 from ..dense_heads import HardNegativeRPNHead
 
 INITIAL, FINAL = 'pseudo_label_initial_score_thr', 'rpn_pseudo_thr'
@@ -61,11 +61,7 @@ class IgnoringSoftTeacher(SoftTeacher):
 
 def _check_thresholds(semi_train_cfg: ConfigType) -> None:
     for key in (INITIAL, FINAL):
-        value = semi_train_cfg.get(key)
-        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ValueError(
-                f'IgnoringSoftTeacher: semi_train_cfg.{key} must be a score in [0, 1], got {key}={value!r}'
-            )
+        check_number('IgnoringSoftTeacher', f'semi_train_cfg.{key}', semi_train_cfg.get(key), 0, 1)
     if semi_train_cfg[INITIAL] >= semi_train_cfg[FINAL]:
         raise ValueError(
             f'IgnoringSoftTeacher: semi_train_cfg.{INITIAL}={semi_train_cfg[INITIAL]} must be below '
@@ -81,7 +77,7 @@ def _check_rpn(student: nn.Module) -> None:
             f'IgnoringSoftTeacher: detector.type={type(student).__name__!r} has no RPN to train; write a detector with '
             "one, such as detector.type='FasterRCNN'"
         )
-    thr = student.train_cfg.rpn.assigner.get('ignore_iof_thr', -1)
+    thr = getattr(getattr(head, 'assigner', None), 'ignore_iof_thr', -1)
     if thr <= 0 and not isinstance(head, HardNegativeRPNHead):
         warnings.warn(
             f'IgnoringSoftTeacher: {type(head).__name__} takes no notice of what is ignored with '

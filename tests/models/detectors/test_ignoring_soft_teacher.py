@@ -275,9 +275,9 @@ def test_an_image_on_which_the_teacher_is_sure_of_nothing(build, watch, kind):
             dict(rpn_pseudo_thr=0.3),
             "_score_thr=0.5 and rpn_pseudo_thr=0.9, or type='So",
         ),
-        (dict(rpn_pseudo_thr=90), r'semi_train_cfg.rpn_pseudo_thr must be a score in \[0, 1\], got rpn_pseudo_thr=90'),
-        (dict(pseudo_label_initial_score_thr='0.5'), "got pseudo_label_initial_score_thr='0.5'"),
-        (dict(rpn_pseudo_thr=None), 'got rpn_pseudo_thr=None'),
+        (dict(rpn_pseudo_thr=90), r'rpn_pseudo_thr must be a number in \[0, 1\], got semi_train_cfg.rpn_pseudo_thr=90'),
+        (dict(pseudo_label_initial_score_thr='0.5'), "got semi_train_cfg.pseudo_label_initial_score_thr='0.5'"),
+        (dict(rpn_pseudo_thr=None), 'got semi_train_cfg.rpn_pseudo_thr=None'),
     ],
 )
 def test_thresholds_without_a_score_between_them_are_refused(build, thresholds, words):
