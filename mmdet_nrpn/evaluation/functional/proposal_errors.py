@@ -84,16 +84,9 @@ def _errors_of_image(
     if shape is not None:  # proposals are clipped to the image, and annotations need not be
         compared = [clip_bboxes(boxes, shape) for boxes in compared]
     wrong = proposals[false_positives(*compared)]
-    parts = (
-        gt_bboxes,
-        _in_same_place(compared[1], compared[0]),
-        ignored_bboxes,
-        wrong.bboxes,
-        wrong.scores,
-        regions.bboxes,
-        regions.scores,
-        _in_same_place(wrong.bboxes, regions.bboxes),
-    )
+    found, predicted = _in_same_place(compared[1], compared[0]), _in_same_place(wrong.bboxes, regions.bboxes)
+    boxes_and_scores = wrong.bboxes, wrong.scores, regions.bboxes, regions.scores
+    parts = gt_bboxes, found, ignored_bboxes, *boxes_and_scores, predicted
     return ProposalErrors(*(part.cpu().numpy() for part in parts))
 
 

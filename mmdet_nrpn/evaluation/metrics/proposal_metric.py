@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
@@ -7,6 +6,7 @@ import torch
 from mmdet.registry import METRICS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.evaluator import BaseMetric
+from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 
@@ -180,12 +180,10 @@ class ProposalMetric(BaseMetric):
                 'metainfo.classes of the data set'
             )
         if self.out_file is not None:
-            curves = dict(proposal_nums=self.budgets.tolist(), iou_thrs=IOU_THRS.round(2).tolist())
-            curves.update(areas=[suffix.lstrip('_') or 'all' for suffix, *_ in AREAS])
-            curves.update(objects=total['objects'].tolist(), recall=recall.tolist(), false_share=false_share.tolist())
-            path = Path(self.out_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dict(metrics=metrics, **curves)))
+            curves = dict(objects=total['objects'], recall=recall, false_share=false_share)
+            areas = [suffix.lstrip('_') or 'all' for suffix, *_ in AREAS]
+            axes = dict(proposal_nums=self.budgets, iou_thrs=IOU_THRS.round(2), areas=areas)
+            dump(dict(metrics=metrics, **axes, **curves), self.out_file, 'json')
         logger.info('\n' + AsciiTable(table).table)
         return metrics
 

@@ -1,4 +1,4 @@
-from typing import List, Tuple
+from typing import Any, List, Tuple
 
 import torch
 from mmcv.ops import nms
@@ -87,7 +87,7 @@ class PaperNRPNHead(RPNHead):
                 )
             inherited['train_cfg'] = {**rpn.train_cfg, **own}
         nrpn = cls(**{**inherited, **settings})
-        if not _same_anchors(rpn.prior_generator, nrpn.prior_generator):
+        if _anchors(rpn.prior_generator) != _anchors(nrpn.prior_generator):
             raise ValueError(
                 'rpn_head.nrpn_head.anchor_generator gives other anchors than rpn_head.anchor_generator, and the nRPN '
                 "says how hard the RPN's are; remove it"
@@ -99,11 +99,8 @@ class PaperNRPNHead(RPNHead):
     ) -> Tuple[dict, Tensor]:
         """Train on the RPN's false positives, and say how hard each anchor is.
 
-        Args:
-            x (tuple[Tensor]): The RPN's input, one (N, in_channels, H, W) per level, used detached.
-            hidden (tuple[Tensor]): Not used: the RPN's hidden features.
-            mined (Candidates): The RPN's top anchors, compared with the objects.
-            batch_img_metas (list[dict]): MMDetection's meta information.
+        Arguments are those of :meth:`NRPNHead.loss_and_hardness`. ``x``, the RPN's input, one (N, in_channels, H, W)
+        per level, is used detached, and ``hidden`` is not used.
 
         Returns:
             tuple[dict, Tensor]: ``loss_nrpn_cls`` and ``loss_nrpn_bbox``; and this head's objectness logit of every
@@ -142,8 +139,6 @@ class PaperNRPNHead(RPNHead):
         return outs
 
 
-def _same_anchors(own, other) -> bool:
-    """Whether an anchor of one is the anchor of the other at the same place in the row."""
-    bases = [getattr(generator, 'base_anchors', []) for generator in (own, other)]
-    same = list(own.strides) == list(other.strides) and len(bases[0]) == len(bases[1])
-    return same and all(torch.equal(*levels) for levels in zip(*bases))
+def _anchors(generator: Any) -> tuple:
+    """What is the same for two generators whose anchors are the same, in the same order."""
+    return list(generator.strides), [level.tolist() for level in getattr(generator, 'base_anchors', [])]

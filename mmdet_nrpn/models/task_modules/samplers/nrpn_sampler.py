@@ -72,9 +72,7 @@ class NRPNSampler(RandomSampler):
                 'hardness of every anchor; write add_gt_as_proposals=False'
             )
         super().__init__(int(num), pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
-        self.hard_fraction = hard_fraction
-        self.pool_factor = int(pool_factor)
-        self.warmup = warmup
+        self.hard_fraction, self.pool_factor, self.warmup = hard_fraction, int(pool_factor), warmup
         if context is not None and not getattr(context, 'may_have_nrpn_sampler', False):
             warnings.warn(
                 f'NRPNSampler in {type(context).__name__} gets no hardness and samples every negative at random; '
