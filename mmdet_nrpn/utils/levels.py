@@ -1,4 +1,4 @@
-from typing import List, Optional, Tuple
+from typing import Any, List, Tuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def objectness_logits(cls_scores: List[Tensor]) -> Tensor:
     return flatten_levels(cls_scores, 1).squeeze(-1).float()
 
 
-def in_float32(outs: Tuple[List[Optional[Tensor]], ...]) -> Tuple[List[Optional[Tensor]], ...]:
+def in_float32(outs: Tuple[List[Any], ...]) -> Tuple[List[Any], ...]:
     """An RPN's outputs (objectness and box deltas, a list of levels each) in float32, to predict from.
 
     In half precision, boxes would be pixels off, and NMS on the CPU takes none.

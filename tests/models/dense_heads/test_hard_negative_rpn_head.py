@@ -267,6 +267,17 @@ def test_hard_iou_thr_keeps_anchors_near_objects_out_of_what_is_hard(
         assert (ious[everything.sampling_results[0].random_anchors] >= 0.1).any()
 
 
+def test_hard_means_negative_whatever_a_subclass_allows(build_head, features, make_sample, monkeypatch):
+    head = build_head(**FOCAL, loss_rank=RANK)
+    monkeypatch.setattr(
+        head, 'may_be_hard', lambda assigned, *args: torch.ones_like(assigned.gt_inds, dtype=torch.bool)
+    )
+    calls = rank_inputs(head, monkeypatch)
+    head.loss(features(1), [make_sample(OBJECTS)])
+    ((_, positive, negative, _),) = calls
+    assert positive.any() and negative.any() and not (positive & negative).any()
+
+
 class NoOverlapsAssigner(MaxIoUAssigner):
     def assign(self, *args, **kwargs):
         result = super().assign(*args, **kwargs)
@@ -277,7 +288,7 @@ class NoOverlapsAssigner(MaxIoUAssigner):
 def test_hard_iou_thr_needs_overlaps(build_head, features, make_sample):
     assigner = dict(type=NoOverlapsAssigner, pos_iou_thr=0.7, neg_iou_thr=0.3)
     build_head(train_cfg=dict(assigner=assigner)).loss(features(1), [make_sample(OBJECTS)])
-    with pytest.raises(ValueError, match='rpn_head.hard_iou_thr=0.1 needs an assigner .* write hard_iou_thr=None'):
+    with pytest.raises(ValueError, match='hard_iou_thr=0.1: NoOverlapsAssigner compares no overlaps; write None'):
         head = build_head(hard_iou_thr=0.1, train_cfg=dict(assigner=assigner))
         head.loss(features(1), [make_sample(OBJECTS)])
 
