@@ -5,8 +5,8 @@
 
 One HTML file that opens in any browser, without a network: objects, missed objects, false positives and nRPN's regions
 of each image, the worst first. With a baseline, both side by side, the images first on which they differ most: which
-false positives are gone or new, which objects gained or lost among the top 10, 30 or 100 proposals. Any detector with an
-RPNHead will do; without an nRPN in the checkpoint there are no regions.
+false positives are gone or new, which objects gained or lost among the top 10, 30 or 100 proposals. Any detector with
+an RPNHead will do; without an nRPN in the checkpoint there are no regions.
 """
 
 import argparse
