@@ -39,7 +39,7 @@ with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, an
     from mmdet_tools import read_each_metafile_once
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = ('rpn', 'rpn-overlap', 'paper-nrpn', 'paper-nrpn-overlap', 'rpn-focal', 'rpn-focal-rank', 'nrpn-focal')
+ROWS = ('rpn', 'paper-nrpn', 'paper-nrpn-overlap', 'rpn-focal', 'nrpn-focal')
 DEFAULT = [ROOT / 'configs' / 'nrpn' / f'{row}_r18-w16_fpn_demo_shapes.py' for row in ROWS]
 
 
