@@ -41,12 +41,12 @@ $(READY): requirements/common.txt requirements/dev.txt requirements/$(STACK).txt
 
 demo: $(READY)
 	$(PY) tools/dataset_converters/make_shapes.py data/shapes
-	$(PY) tools/benchmark.py $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
+	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
 	$(PY) tools/analysis_tools/browse_hard_negatives.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth \
 	  --baseline $(DEMO_RPN).py $(DEMO)/$(notdir $(DEMO_RPN))/seed0/iter_500.pth --out $(DEMO)/hard_negatives.html
 	$(PY) tools/fold/sweep.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
-	@echo && cat $(DEMO)/table.txt && echo
-	@echo 'The comparison:                      $(DEMO)/table.md, $(DEMO)/results.json'
+	@echo
+	@echo 'The comparison:                      $(DEMO)/runs.csv'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'
 	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
 	@echo 'nRPN folded into the RPN, by factor: $(DEMO)/fold.png'
@@ -57,7 +57,7 @@ LITE0 ?= data/weights/efficientnet_lite0.pth
 results: $(READY) $(LITE0)
 	VOC_ROOT='$(VOC_ROOT)' LITE0='$(LITE0)' VOC_TRAIN=train \
 	  VOC_VAL="$$(realpath -m --relative-to='$(VOC_ROOT)/VOC2007/ImageSets/Main' docs/results/voc07_val_half)" \
-	  $(PY) tools/benchmark.py configs/nrpn/{rpn,rpn-focal,nrpn-focal}_efficientnet-lite0_fpn_320px_voc07.py \
+	  $(PY) tools/benchmark configs/nrpn/{rpn,rpn-focal,nrpn-focal}_efficientnet-lite0_fpn_320px_voc07.py \
 	  --seeds 5 6 7 --work-dir work_dirs/results
 
 $(LITE0): | $(READY)

@@ -92,10 +92,8 @@ def check_python(arguments, parse):
         compile(arguments[1], '-c', 'exec')
         return
     tool = REPO / arguments[0]
-    assert tool.is_file(), f'{arguments[0]} is not there'
-    if tool.suffix == '.py':
-        handed_on = parse(tool, arguments[1:])
-        assert not handed_on
+    assert tool.is_file() or (tool / '__main__.py').is_file(), f'{arguments[0]} is not there'
+    parse(tool, arguments[1:])
     for argument in arguments[1:]:
         # a reader's own files, such as rpn_mine.py, are written by the commands before
         if argument.startswith(('configs/', 'docs/results/')) and '_mine' not in argument:

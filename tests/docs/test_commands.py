@@ -24,7 +24,7 @@ ELSEWHERE = {
     'VOC_ROOT=/data/VOCdevkit/ make results': 'tests/docs/test_site.py',
     'VOC_ROOT=': 'tests/test_real.py',
     'python tools/dataset_converters/make_shapes.py data/partly': 'tests/tools/test_make_shapes.py',
-    'SHAPES_ROOT=data/partly/ python tools/benchmark.py': 'tests/tools/test_benchmark.py',
+    'SHAPES_ROOT=data/partly/ python tools/benchmark': 'tests/tools/test_benchmark.py',
     'SHAPES_ROOT=data/partly/ python tools/analysis_tools': 'tests/tools/test_ignore_false_positives.py',
     'python tools/dataset_converters/make_shape_sequences.py': 'tests/tools/test_make_shape_sequences.py',
     'python tools/train.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
@@ -34,9 +34,9 @@ ELSEWHERE = {
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
     # these with all rows or other flags; `make demo` and get_started.md run it as well
-    'python tools/benchmark.py --': 'tests/tools/test_benchmark.py',
-    'python tools/benchmark.py rpn_mine.py': 'tests/tools/test_benchmark.py',
-    'python tools/benchmark.py  ': 'tests/tools/test_benchmark.py',
+    'python tools/benchmark --': 'tests/tools/test_benchmark.py',
+    'python tools/benchmark rpn_mine.py': 'tests/tools/test_benchmark.py',
+    'python tools/benchmark  ': 'tests/tools/test_benchmark.py',
     'parallel -j 4': 'tests/tools/test_benchmark.py',
     'pip install --no-deps trackeval': 'requirements/dev.txt',
     'sbatch --array': 'tests/tools/test_benchmark.py',
@@ -81,7 +81,7 @@ def test_the_others_are_run_elsewhere(repo):
     text = '\n'.join(path.read_text() for path in documents(repo))
     for start, test in ELSEWHERE.items():
         assert start in text, f'{start} is in no document any more'
-        tool = re.search(r'(\w+)\.py', start)
+        tool = re.search(r'tools/(?:\w+/)*(\w+)', start)
         assert not tool or tool[1] in (repo / test).read_text()
     walked = set(bare(commands(repo / 'README.md'))).union(*(bare(commands(repo / 'docs' / name)) for name in WALKED))
     for path in documents(repo):

@@ -15,10 +15,12 @@ READ_FILES = [
     ('tools/analysis_tools/ignore_false_positives.py', [CONFIG, 'nowhere', 'new.json']),
     ('tools/fold/sweep.py', ['nowhere', __file__]),
     ('tools/fold/sweep.py', [CONFIG, 'nowhere']),
-    ('tools/benchmark.py', [CONFIG, 'nowhere', '--dry-run']),
-    ('tools/benchmark.py', [CONFIG, '--checkpoints', 'nowhere', '--dry-run']),
+    ('tools/benchmark', [CONFIG, 'nowhere', '--dry-run']),
+    ('tools/benchmark', [CONFIG, '--checkpoints', 'nowhere', '--dry-run']),
     ('tools/fold/fit.py', ['nowhere', __file__, '--out', 'new.pth']),
     ('tools/fold/fit.py', [CONFIG, 'nowhere', '--out', 'new.pth']),
+    ('tools/benchmark', ['--rows', 'nowhere']),
+    ('tools/check_config.py', [CONFIG, 'nowhere']),
     ('tools/fold/strip.py', ['nowhere', 'new']),
 ]
 COUNTS = [
@@ -27,8 +29,8 @@ COUNTS = [
     (COUNT, [CONFIG], '--num-images', 1),
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, __file__], '--images', 1),
     ('tools/analysis_tools/ignore_false_positives.py', [CONFIG, __file__, 'new.json'], '--per-image', 1),
-    ('tools/benchmark.py', [CONFIG, '--dry-run'], '--jobs', 1),
-    ('tools/benchmark.py', [CONFIG, '--dry-run'], '--seeds', 0),
+    ('tools/benchmark', [CONFIG, '--dry-run'], '--jobs', 1),
+    ('tools/benchmark', [CONFIG, '--dry-run'], '--seeds', 0),
     ('tools/fold/fit.py', [CONFIG, __file__, '--out', 'new.pth'], '--iters', 1),
 ]
 
