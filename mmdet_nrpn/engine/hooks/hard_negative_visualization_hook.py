@@ -1,5 +1,5 @@
 from functools import partial
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import numpy as np
 import torch
@@ -73,9 +73,7 @@ class HardNegativeVisualizationHook(Hook):
         self.outputs.clear()
 
     @torch.no_grad()
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         if not self.every_n_train_iters(runner, self.interval):
             return
         outs, nrpn_outs = self.outputs['rpn'], self.outputs.get('nrpn')

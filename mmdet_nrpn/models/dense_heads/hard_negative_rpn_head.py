@@ -236,7 +236,7 @@ class HardNegativeRPNHead(RPNHead):
             labels[pos] = sampled.pos_gt_labels
             label_weights[pos] = self.train_cfg['pos_weight'] if self.train_cfg['pos_weight'] > 0 else 1.0
             # not assigned.max_overlaps: a low-quality match may give an anchor to another object
-            overlaps[pos] = bbox_overlaps(get_box_tensor(pos_priors), get_box_tensor(pos_bboxes), is_aligned=True)
+            overlaps[pos] = bbox_overlaps(*map(get_box_tensor, (pos_priors, pos_bboxes)), is_aligned=True).to(overlaps)
         label_weights[neg] = 1.0
         return Targets(labels, label_weights, bbox_targets, bbox_weights, overlaps, positive, negative, sampled)
 

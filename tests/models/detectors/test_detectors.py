@@ -1,10 +1,11 @@
 import copy
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs
+from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
 from mmengine.hub import get_config
 
@@ -27,7 +28,10 @@ DETECTORS = {
 
 def model_cfg(name, **rpn_head):
     """MMDetection's own config, smaller, and the lines that switch nRPN on."""
-    cfg = get_config(f'mmdet::{DETECTORS[name]}').model
+    return smaller(get_config(f'mmdet::{DETECTORS[name]}').model, **rpn_head)
+
+
+def smaller(cfg, **rpn_head):
     cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
     cfg.neck.in_channels = [8, 16, 32, 64]
     heads = cfg.get('roi_head', {}).get('bbox_head', [])
@@ -120,3 +124,20 @@ def test_the_same_seed_gives_the_stock_weights():
         states.append(model.state_dict())
     for key, value in states[0].items():
         assert torch.equal(states[1][key], value) and torch.equal(states[2][key], value), key
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_trains_under_a_tracker_on_mmdetections_own_fixture(method):
+    """Its ignored objects are NumPy arrays in float64 without labels."""
+    cfg = get_config('mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py').model
+    cfg.detector = smaller(cfg.detector, **METHODS[method])
+    cfg.detector.init_cfg = None
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    batch = model.data_preprocessor(demo_track_inputs(num_frames=2, key_frames_inds=[0]), True)
+    assert isinstance(batch['data_samples'][0][0].ignored_instances.bboxes, np.ndarray)
+    total, logged = model.parse_losses(model(**batch, mode='loss'))
+    total.backward()
+    assert {'loss_track', 'loss_rpn_cls', 'loss_nrpn_cls'} <= set(logged)
+    assert all(torch.isfinite(p.grad).all() for p in model.detector.rpn_head.parameters())
