@@ -1,11 +1,14 @@
 """Configs of the lab build, learn and predict on stored features, and rows name configs."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from benchmark.rows import of_file
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
@@ -14,6 +17,7 @@ import lab  # noqa: F401 (registers)
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / 'lab' / 'configs').glob('*.py'))
+ROWS = sorted((ROOT / 'lab' / 'results').glob('*.json'))
 LEVELS = ((40, 8), (112, 16), (320, 32))  # channels and strides of the backbone
 # records: they name configs and settings that are gone
 GONE = ('ablation', 'all_anchors', 'long', 'more', 'val')
@@ -41,17 +45,9 @@ def test_builds_trains_a_step_and_predicts(path):
     assert 'rcnn' in path.stem or len(result.pred_instances) > 0
 
 
-def rows():
-    for file in sorted((ROOT / 'lab' / 'results').glob('*.json')):
-        content = json.loads(file.read_text())
-        of_all = content.pop('*', {})
-        for name, row in content.items():
-            yield pytest.param(file, {**of_all, **row}, id=f'{file.stem}: {name}')
-
-
-@pytest.mark.parametrize(('file', 'row'), [row for row in rows() if row.values[0].stem not in GONE])
-def test_a_rows_config_is_there(file, row):
-    assert (file.parent / row['config']).is_file()
+@pytest.mark.parametrize('file', [file for file in ROWS if file.stem not in GONE], ids=lambda path: path.stem)
+def test_rows_are_what_the_benchmark_takes(file):
+    assert of_file(file)
 
 
 def store(folder, num):
@@ -68,15 +64,13 @@ def store(folder, num):
 
 
 @pytest.mark.slow
-def test_the_packages_tools_train_on_stored_features(run_tool, tmp_path):
+def test_a_row_on_stored_features_is_trained_and_measured(run_tool, tmp_path):
     for part in ('train', 'train-flipped', 'val'):
         store(tmp_path / 'features' / part, 8)
-    config = 'lab/configs/nrpn-focal_efficientnet-lite0_fpn_lab_voc07.py'
-    short = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.logger.interval=1')
-    args = ['tools/train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options', *short]
+    config = ROOT / 'lab' / 'configs' / 'nrpn-focal_efficientnet-lite0_fpn_lab_voc07.py'
+    short = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, 'train_dataloader.batch_size': 2}
+    (tmp_path / 'rows.json').write_text(json.dumps({'*': short, 'mine': {'config': os.path.relpath(config, tmp_path)}}))
+    args = ['tools/benchmark', '--rows', tmp_path / 'rows.json', '--seeds', 0, '--work-dir', tmp_path / 'work']
     done = run_tool(*args, FEATURES=f'{tmp_path}/features/')
     assert done.returncode == 0, done.stderr[-3000:]
-    (log,) = (tmp_path / 'work').glob('*/vis_data/scalars.json')
-    *steps, measured = map(json.loads, log.read_text().splitlines())
-    assert len(steps) == 2 and all('loss_rpn_rank' in step for step in steps)
-    assert 0 <= measured['proposal/AR@100'] <= 1
+    assert 0 <= pd.read_csv(tmp_path / 'work' / 'runs.csv', comment='#').loc[0, 'AR@100'] <= 1

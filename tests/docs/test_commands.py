@@ -80,7 +80,7 @@ def test_the_others_are_run_elsewhere(repo):
     text = '\n'.join(path.read_text() for path in documents(repo))
     for start, test in ELSEWHERE.items():
         assert start in text, f'{start} is in no document any more'
-        tool = re.search(r'(\w+)\.py', start)
+        tool = re.search(r'tools/(?:\w+/)*(\w+)', start)
         assert not tool or tool[1] in (repo / test).read_text()
     walked = set(bare(commands(repo / 'README.md'))).union(*(bare(commands(repo / 'docs' / name)) for name in WALKED))
     for path in documents(repo):

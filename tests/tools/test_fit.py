@@ -140,7 +140,7 @@ def test_refuses_a_data_set_without_images(repo, shapes, tmp_path, tool):
         tool['fit'](tool['with_nrpn'](cfg), tmp_path / 'finished.pth', 2)
 
 
-@pytest.mark.parametrize('method', ['paper-nrpn', 'paper-nrpn-overlap', 'nrpn-focal', 'rpn-focal-rank'])
+@pytest.mark.parametrize('method', ['paper-nrpn', 'paper-nrpn-overlap', 'nrpn-focal'])
 @pytest.mark.parametrize(
     'nrpn_head', [{}, dict(type='PaperNRPNHead', feat_channels=8), dict(type=OwnNRPNHead, own=1), None]
 )

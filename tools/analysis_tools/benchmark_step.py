@@ -24,7 +24,8 @@ from arguments import at_least, existing_file
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = [
-    ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-focal', 'paper-nrpn')
+    ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py'
+    for row in ('rpn-focal', 'nrpn-focal', 'paper-nrpn-overlap')
 ]
 
 

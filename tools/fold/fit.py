@@ -1,4 +1,4 @@
-"""Fit an nRPN to a finished RPN, to fold it into the RPN's classifier (not in the paper).
+"""Fit an nRPN to a trained RPN, to fold it into the RPN's classifier (not in the paper).
 
     python tools/fold/fit.py CONFIG CHECKPOINT --out work_dirs/fit/fitted.pth
 

@@ -100,7 +100,7 @@ def main() -> None:
         detector = build(args.config, args.checkpoint)
         if not detector.has_nrpn or not isinstance(rpn_of(detector.model).nrpn_head, NRPNHead):
             raise ValueError(
-                f'{args.checkpoint} holds no NRPNHead to fold; tools/fold/fit.py fits one to a finished RPN'
+                f'{args.checkpoint} holds no NRPNHead to fold; tools/fold/fit.py fits one to a trained RPN'
             )
         if detector.cfg.get('val_dataloader') is None:
             raise ValueError(f'{args.config} has no val_dataloader, which the measuring needs')
