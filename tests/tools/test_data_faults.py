@@ -197,6 +197,11 @@ def test_the_cause_in_coco_format(make_own, spoil, words):
     assert re.search(f'train_dataloader.dataset.*(train.json|shapes/train).*({words})', line), line
 
 
+def test_indices_beyond_the_images(make_own):
+    lines = 'train_dataloader = dict(dataset=dict(train_dataloader["dataset"], indices=range(5, 50)))'
+    assert 'train_dataloader.dataset.indices goes beyond its 12 images' in told(make_own('voc', lines=lines))
+
+
 def test_a_prefix_is_not_given(make_own):
     lines = 'train_dataloader = dict(dataset=dict(train_dataloader["dataset"], data_prefix=dict(img_path="train/")))'
     line = told(make_own('coco', lines=lines))
@@ -261,16 +266,28 @@ def test_why_no_object_of_a_class_counts_in_voc_format(make_own, capsys):
         ('voc', set_size(0, 0, False), 'filter_cfg=.* leaves 11 of 12 .*another size than.*read as 128 x 128'),
         ('voc', set_size(64, 128), '12 of 12 images have another size .*read as 128 x 128, and not 64 x 128'),
         ('voc', each_image(turn, every=16), '1 of 12 images have another size .*read as 64 x 128, and not 128 x 128'),
-        ('voc', each_text('object/name', 'Disc', False), r"passes over \d of \d+ objects.*'Disc' \(\d, like 'disc'\)"),
-        ('voc', each_text('object/name', ' disc ', False), r"passes over .*' disc ' \(\d, like 'disc'\).*\d+.xml"),
-        ('voc', each_text('object/name', 'house', False), r"passes over .*'house' \(\d\).*\d+.xml"),
-        ('voc', each_text('object/name', None, False), 'passes over .*none of the classes'),
+        (
+            'voc',
+            each_text('object/name', 'Disc', False),
+            r"\d of \d+ objects are of none of.*'Disc' \(\d, like 'disc'\)",
+        ),
+        (
+            'voc',
+            each_text('object/name', ' disc ', False),
+            r"none of the classes.*' disc ' \(\d, like 'disc'\)",
+        ),
+        ('voc', each_text('object/name', 'house', False), r"none of the classes.*'house' \(\d\).*\d+.xml"),
+        ('voc', each_text('object/name', None, False), 'of none of the classes.*xml'),
         ('voc', each_xml(lambda root: set_boxes(root, (200, 9, 300, 50)), 'train', False), 'outside of its image'),
         ('voc', each_xml(lambda root: set_boxes(root, (9, 9, 150, 50)), 'train', False), 'reaches beyond its image'),
         ('voc', in_list(lambda text: text + text[:7]), 'train.txt lists 000000 2 times'),
         ('coco', in_json(lambda content: content['annotations'][0].update(bbox=[300, 9, 20, 20])), 'outside of its'),
         ('coco', in_json(lambda content: content['annotations'][0].update(image_id=77)), 'not listed .first: id 1'),
-        ('coco', in_json(lambda content: content['annotations'][0].update(category_id=9)), 'passes over 1 of'),
+        (
+            'coco',
+            in_json(lambda content: content['annotations'][0].update(category_id=9)),
+            '1 of 48 objects are of none.*None',
+        ),
         ('coco', in_json(set_all('images', width=SIZE - 40)), '12 of 12 images have another size .*not 88 x 128'),
         (
             'coco',

@@ -163,9 +163,9 @@ def coco_meaning_fault(content: dict) -> Optional[str]:
     Images with one id are one image to it, text is never a category's number, and the text '0' means yes.
     """
     if twice := repeated(image['id'] for image in content['images']):
-        return f'has several images of id {twice[0]!r}; give each an id of its own, its annotations too'
+        return f'has several images of id {twice[0]!r}; give each an id of its own, and its annotations too'
     if twice := repeated(category['id'] for category in content['categories']):
-        return f'has several categories of id {twice[0]!r}; give each an id of its own, its annotations too'
+        return f'has several categories of id {twice[0]!r}; give each an id of its own, and its annotations too'
     known = {category['id'] for category in content['categories']}
     as_text = {str(number): number for number in known}
     for item in content.get('annotations', ()):

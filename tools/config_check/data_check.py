@@ -92,7 +92,12 @@ def _build(cfg: dict, key: str, found: Found) -> Dataset:
     sizes = check_images(dataset, loaded.infos, key)
     _check_filter(dataset, loaded.infos, sizes, key)
     dataset.load_data_list = lambda: loaded.infos  # once is enough
-    dataset.full_init()
+    try:
+        dataset.full_init()
+    except IndexError as error:  # of images by number
+        raise ValueError(
+            f'{key}.indices names others than the {len(dataset.data_list)} images that are left'
+        ) from error
     dataset[0]  # its pipeline works
     return dataset
 
@@ -124,7 +129,7 @@ def _check_objects(dataset: BaseDataset, loaded: Loaded, key: str, found: Found)
         fault = written_objects.not_corners_fault
     elif loaded.content is not None:
         _check_categories(loaded.content, classes, where, key)
-        names, written = _label_names(dataset, loaded.content), written_objects.of_coco(loaded.content)
+        names, written = _label_names(dataset, loaded.content), written_objects.of_coco(loaded.content, where)
         fault = written_objects.corners_fault
     counts = _count(loaded.infos, names)
     found.counts.update(counts)
@@ -137,7 +142,7 @@ def _check_objects(dataset: BaseDataset, loaded: Loaded, key: str, found: Found)
         raise ValueError(f'{key}: {where}: {wrong}')
     for text in [written_objects.other_names(written, classes or names), *written_objects.broken(ours)]:
         if text:
-            remark(f'{key}: in {where}, {text}')
+            remark(f'{key}: {text}')
 
 
 def _check_categories(content: dict, classes: Sequence[str], where: str, key: str) -> None:
@@ -161,8 +166,8 @@ def _label_names(dataset: CocoDataset, content: dict) -> Tuple[str, ...]:
 def _count(infos: List[dict], names: Sequence[str]) -> Counter:
     """How many objects there are of each class, without ignored ones and those whose box has no area."""
     counts: Counter = Counter()
-    for info in infos:
-        for instance in info.get('instances', ()):
+    for frame in (frame for info in infos for frame in info.get('images', [info])):  # a video has several
+        for instance in frame.get('instances', ()):
             x1, y1, x2, y2 = instance['bbox']
             # boxes in fractions of the image may be rounded to one pixel in its corner
             if not instance.get('ignore_flag') and x2 > x1 and y2 > y1 and max(x2, y2) > 2:
@@ -200,8 +205,10 @@ def _check_filter(dataset: BaseDataset, infos: List[dict], sizes: Dict[str, Size
         reasons.append(f'{len(infos) - left - len(small)} have no objects')
     said = f'{key}.filter_cfg={dataset.filter_cfg} leaves {left or "none"} of {len(infos)} images: {", ".join(reasons)}'
     misread = [info for info in small if min(sizes.get(info.get('img_path'), (0, 0))) >= least]
-    if misread and (len(misread) >= MANY * len(infos) or not left):
-        raise ValueError(f'{said}; {len(misread)} of the images are not: write their sizes into the annotations')
+    if misread:
+        said = f'{said}; {len(misread)} of the images are not: write their sizes into the annotations'
+    if len(misread) >= MANY * len(infos):
+        raise ValueError(said)
     if not left:
         raise ValueError(
             f'{said}; {"make min_size smaller" if small else "check ann_file, or set filter_empty_gt=False"}'

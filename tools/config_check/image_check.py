@@ -89,6 +89,8 @@ def remedy(dataset: BaseDataset, path: Path, is_missing: bool) -> str:
     others = [other for other in namesakes(path) if other != path.name]
     if not is_missing:
         return f'replace it, or take it out of {dataset.ann_file}'
+    if ' a link to ' in (absence(path) or ''):
+        return 'mend the link'
     if not others:
         return 'check data_root, ann_file, data_prefix or what sets them'
     if not isinstance(dataset, XMLDataset):

@@ -41,7 +41,7 @@ def of_xml(files: Iterable[Path], classes: Sequence[str]) -> List[Written]:
     return found
 
 
-def of_coco(content: dict) -> List[Written]:
+def of_coco(content: dict, path: str) -> List[Written]:
     """The objects of a file in COCO's format that MMDetection could read."""
     names = {category['id']: category.get('name') for category in content['categories']}
     sizes = {image['id']: (image['width'], image['height']) for image in content['images']}
@@ -55,7 +55,7 @@ def of_coco(content: dict) -> List[Written]:
                 item.get('area', 0),
                 bool(item.get('iscrowd') or item.get('ignore')),
                 sizes.get(item['image_id']),
-                f'id {item.get("id")}',
+                f'id {item.get("id")} in {path}',
             )
         )
     return found
@@ -115,7 +115,8 @@ def broken(items: Sequence[Written]) -> List[str]:
 def _told(items: Sequence[Written], faults: Sequence[str]) -> List[str]:
     found = [fault_of(item) for item in items]
     return [
-        f'of {len(items)} objects, each of {count} {what} (first: {items[found.index(what)].where}); {FAULTS[what][1]}'
+        f'each of {count}{f" of {len(items)}" if count < len(items) else ""} objects {what} '
+        f'(first: {items[found.index(what)].where}); {FAULTS[what][1]}'
         for what, count in Counter(found).most_common()
         if what in faults
     ]
@@ -170,6 +171,6 @@ def other_names(items: Sequence[Written], classes: Sequence[str]) -> Optional[st
     more = len({item.name for item in others}) - len(said)
     names = ', '.join(said) + (f' and {more} names more' if more else '')
     return (
-        f'passes over {len(others)} of {len(items)} objects, which are in none of the classes and count as background: '
-        f'{names}, first in {others[0].where}; if they are objects, write the names of their classes there'
+        f'{len(others)} of {len(items)} objects are of none of the classes, and background to a training: {names} '
+        f'(first: {others[0].where}); if they are objects, write the names of their classes there'
     )
