@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import OPTIMIZERS
@@ -82,20 +81,16 @@ class Check:
         val_set = self._dataset(cfg, 'val_dataloader')
         if 'tracker' not in cfg.model:
             GroundTruth(val_set)(val_set[0]['data_samples'].to_dict())  # as the metric will take it
-            if checkpoint is None:
-                compare_labels(train_set, val_set, model)
         if checkpoint is None:
+            compare_labels(train_set, val_set, model)
             missing = missing_weights(cfg)
             if missing:
                 raise ValueError(missing)
 
     def _dataset(self, cfg: Config, loader: str) -> Dataset:
-        dataset = cfg[loader].dataset
-        key = repr((loader, dataset.to_dict()))
+        key = repr((loader, cfg[loader].dataset.to_dict()))
         if key not in self.datasets:
-            # a tracker's are videos, whose annotations are in no format that is known here
-            build = DATASETS.build(dataset) if 'tracker' in cfg.model else build_checked(dataset, f'{loader}.dataset')
-            self.datasets[key] = build
+            self.datasets[key] = build_checked(cfg[loader].dataset, f'{loader}.dataset')
         return self.datasets[key]
 
 
