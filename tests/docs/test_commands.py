@@ -29,7 +29,6 @@ ELSEWHERE = {
     'python tools/dataset_converters/make_shape_sequences.py': 'tests/tools/test_make_shape_sequences.py',
     'python tools/train.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
     'python tools/test.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
-    'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-focal_r50': 'tests/packaging/test_mim.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
