@@ -92,7 +92,7 @@ class HardNegativeVisualizationHook(Hook):
         runner.visualizer.add_image('hard_negatives', figure, step=runner.iter + 1)
 
     def _images(self) -> List[np.ndarray]:
-        """The first images as the network saw them, RGB; none where it sees something else, as in the laboratory."""
+        """The first images as the network saw them, RGB; none where it sees something else, as stored features."""
         inputs = self.outputs['data']['inputs']
         if not isinstance(inputs, Tensor) or inputs.shape[1] != 3:
             return []
