@@ -5,7 +5,6 @@ import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
-from torch import Tensor
 
 from ...utils import bboxes_of, clip_bboxes, false_positives, in_float32, max_ious
 
@@ -84,12 +83,8 @@ def _errors_of_image(
     if shape is not None:  # proposals are clipped to the image, and annotations need not be
         compared = [clip_bboxes(boxes, shape) for boxes in compared]
     wrong = proposals[false_positives(*compared)]
-    found, predicted = _in_same_place(compared[1], compared[0]), _in_same_place(wrong.bboxes, regions.bboxes)
+    pairs = (compared[1], compared[0]), (wrong.bboxes, regions.bboxes)
+    found, predicted = (max_ious(bboxes, others) >= SAME_PLACE_IOU for bboxes, others in pairs)
     boxes_and_scores = wrong.bboxes, wrong.scores, regions.bboxes, regions.scores
     parts = gt_bboxes, found, ignored_bboxes, *boxes_and_scores, predicted
     return ProposalErrors(*(part.cpu().numpy() for part in parts))
-
-
-def _in_same_place(bboxes: Tensor, others: Tensor) -> Tensor:
-    """Which boxes, (N, 4), have another of (K, 4) in the same place: (N,) bool."""
-    return max_ious(bboxes, others) >= SAME_PLACE_IOU
