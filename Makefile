@@ -1,6 +1,7 @@
 # make demo: set up, train a stock RPN and nrpn-focal, and compare them
 # make check: set up, lint, check types, run the tests that train nothing
 # make test: set up, lint and test
+# make lab-test: set up, run the tests of the record in lab/
 # make docs: set up, build the documentation's site
 # make:      what there is
 SHELL := /bin/bash
@@ -20,7 +21,7 @@ ifeq ($(STACK),openmmlab)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif
 
-.PHONY: help setup demo results tables lint check test docs
+.PHONY: help setup demo results tables lint check test lab-test docs
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
 	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-focal side by side, compare'
@@ -28,6 +29,7 @@ help:
 	@echo 'make tables  write the tables of README and docs/results.md anew from their CSVs'
 	@echo 'make check   set up, lint, check types, run the tests that train nothing'
 	@echo 'make test    set up, lint, check types, run all tests'
+	@echo 'make lab-test  run the tests of the record of experiments in lab/, which nothing else needs'
 	@echo 'make docs    set up, build the documentation in site/; a broken link fails'
 	@echo '             STACK=openmmlab does each with mmdet 3.3, mmcv 2.1 and mmengine 0.10.7, in .venv-openmmlab'
 
@@ -39,15 +41,15 @@ $(READY): requirements/common.txt requirements/dev.txt requirements/$(STACK).txt
 
 demo: $(READY)
 	$(PY) tools/dataset_converters/make_shapes.py data/shapes
-	$(PY) tools/benchmark.py $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
+	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
 	$(PY) tools/analysis_tools/browse_hard_negatives.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth \
 	  --baseline $(DEMO_RPN).py $(DEMO)/$(notdir $(DEMO_RPN))/seed0/iter_500.pth --out $(DEMO)/hard_negatives.html
-	$(PY) tools/analysis_tools/sweep_fold.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
-	@echo && cat $(DEMO)/table.txt && echo
-	@echo 'The comparison:                      $(DEMO)/table.md, $(DEMO)/results.json'
+	$(PY) tools/fold/sweep.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
+	@echo
+	@echo 'The comparison:                      $(DEMO)/runs.csv'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'
 	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
-	@echo 'nRPN folded into the RPN (the dial): $(DEMO)/fold.png'
+	@echo 'nRPN folded into the RPN, by factor: $(DEMO)/fold.png'
 
 # README's table; VOC_ROOT holds VOC2007/. The list of val lies here, and MMDetection looks for lists there.
 VOC_ROOT ?= data/VOCdevkit/
@@ -55,7 +57,7 @@ LITE0 ?= data/weights/efficientnet_lite0.pth
 results: $(READY) $(LITE0)
 	VOC_ROOT='$(VOC_ROOT)' LITE0='$(LITE0)' VOC_TRAIN=train \
 	  VOC_VAL="$$(realpath -m --relative-to='$(VOC_ROOT)/VOC2007/ImageSets/Main' docs/results/voc07_val_half)" \
-	  $(PY) tools/benchmark.py configs/nrpn/{rpn,rpn-focal,nrpn-focal}_efficientnet-lite0_fpn_320px_voc07.py \
+	  $(PY) tools/benchmark configs/nrpn/{rpn,rpn-focal,nrpn-focal}_efficientnet-lite0_fpn_320px_voc07.py \
 	  --seeds 5 6 7 --work-dir work_dirs/results
 
 $(LITE0): | $(READY)
@@ -79,6 +81,9 @@ check: lint
 
 test: lint
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist load --maxschedchunk 1
+
+lab-test: $(READY)
+	$(PY) -m pytest -n auto --maxprocesses 4 lab/tests
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

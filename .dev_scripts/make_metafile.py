@@ -4,7 +4,6 @@ python .dev_scripts/make_metafile.py
 """
 
 import csv
-import functools
 import statistics
 import sys
 from pathlib import Path
@@ -19,21 +18,12 @@ from config_hash import config_hash  # noqa: E402
 from mmdet_tools import read_each_metafile_once  # noqa: E402
 
 METRICS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
-LABORATORY = dict(
-    configs='*_lab_voc07.py',
-    train='VOC 2007, the first 2000 images of train (320 px, features of the frozen backbone)',
-    test='VOC 2007, the last 500 images of train (320 px, features of the frozen backbone)',
-)
 # folder of results: what a run was trained and measured on
 RESULTS = {
     'shapes': dict(
         configs='*_demo_shapes.py', train='shapes train (synthetic, 256 px)', test='shapes val (synthetic, 256 px)'
     ),
-    'lab/whole': dict(configs='*_320px_voc07.py', train='VOC 2007 train (320 px)', test='VOC 2007 val (half, 320 px)'),
-    'lab/today': LABORATORY,
-    'lab/explore': LABORATORY,
-    'lab/second': LABORATORY,
-    'lab/sampling': LABORATORY,
+    'whole': dict(configs='*_320px_voc07.py', train='VOC 2007 train (320 px)', test='VOC 2007 val (half, 320 px)'),
 }
 COLLECTION = {
     'Name': 'nRPN',
@@ -94,17 +84,11 @@ def models(table: Path, train: str, test: str, today: Dict[str, str]) -> list:
 
 
 def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
-    @functools.cache  # several tables are of the same configs
-    def today(pattern: str) -> dict:
-        files = sorted(configs.glob(pattern))
-        return {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in files}
-
-    rows = [
-        row
-        for name, data in RESULTS.items()
-        for row in models(ROOT / 'docs' / 'results' / name, data['train'], data['test'], today(data['configs']))
-    ]
-    rows = [*{row['Name']: row for row in reversed(rows)}.values()][::-1]  # the first table's of a config in several
+    rows = []
+    for name, data in RESULTS.items():
+        files = sorted(configs.glob(data['configs']))
+        today = {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in files}
+        rows += models(ROOT / 'docs' / 'results' / name, data['train'], data['test'], today)
     head = '# Written by .dev_scripts/make_metafile.py from docs/results; percent, means over seeds.\n'
     return head + yaml.safe_dump({'Collections': [COLLECTION], 'Models': rows}, sort_keys=False, width=120)
 

@@ -45,7 +45,7 @@ def folds(file: str, pairs: Sequence[tuple], metrics: Sequence[str] = SHORT) -> 
 
 def readme() -> None:
     """Print README's table and the sentence that says what it shows."""
-    file = 'lab/whole/runs.csv'
+    file = 'whole/runs.csv'
     means(file, [*README], SHORT, README)
     measured = _percent(file).groupby('name').mean()
     fewer = 100 * (1 - measured.loc['nrpn-focal'] / measured.loc['rpn-focal'])

@@ -1,4 +1,4 @@
-"""Take the docs' images of the pages that browse_hard_negatives.py wrote (docs/seeing.md has the commands).
+"""Take the docs' images of the pages that browse_hard_negatives.py wrote (docs/inspect.md has the commands).
 
 python .dev_scripts/screenshots.py work_dirs/seen/page.html docs/images/page.jpg
 """

@@ -19,16 +19,7 @@ from .models import (
 from .version import __version__
 
 __all__ = [
-    'EfficientNetLite0',
-    'HardNegativeRPNHead',
-    'HardNegativeRankLoss',
-    'HardNegativeVisualizationHook',
-    'IgnoringSoftTeacher',
-    'NRPNHead',
-    'NRPNSampler',
-    'OverlapLoss',
-    'PaperNRPNHead',
-    'ProposalMetric',
-    'StepSeedHook',
+    'EfficientNetLite0', 'HardNegativeRPNHead', 'HardNegativeRankLoss', 'HardNegativeVisualizationHook',
+    'IgnoringSoftTeacher', 'NRPNHead', 'NRPNSampler', 'OverlapLoss', 'PaperNRPNHead', 'ProposalMetric', 'StepSeedHook',
     '__version__',
-]
+]  # fmt: skip

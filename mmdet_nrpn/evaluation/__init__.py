@@ -3,10 +3,5 @@ from .ground_truth import GroundTruth
 from .metrics import ProposalMetric
 
 __all__ = [
-    'GroundTruth',
-    'ProposalErrors',
-    'ProposalMetric',
-    'SampledNegatives',
-    'find_proposal_errors',
-    'match_proposals',
-]
+    'GroundTruth', 'ProposalErrors', 'ProposalMetric', 'SampledNegatives', 'find_proposal_errors', 'match_proposals',
+]  # fmt: skip

@@ -1,13 +1,9 @@
-import inspect
-import traceback
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
-from mmdet.structures.bbox import get_box_tensor
-from mmengine.runner import BaseLoop
-from torch.utils.data import Dataset
 
+from ..utils import bboxes_of
 from .comparable import NOT_COMPARABLE, Passed, transforms_of
 
 
@@ -90,18 +86,6 @@ class GroundTruth:
         return indices
 
 
-def dataset_being_evaluated() -> Optional[Dataset]:
-    """The data set of the validation or test loop that calls, at whatever depth; None outside of one.
-
-    MMEngine hands its metrics samples and ``dataset_meta`` alone, so the loop is looked up in the call stack.
-    """
-    for frame, _ in traceback.walk_stack(inspect.currentframe()):
-        loop = frame.f_locals.get('self')
-        if isinstance(loop, BaseLoop) and hasattr(loop, 'evaluator'):
-            return loop.dataloader.dataset
-    return None
-
-
 def _annotated(instances: Optional[List[dict]]) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     if instances is None:
         return None
@@ -113,9 +97,7 @@ def _annotated(instances: Optional[List[dict]]) -> Optional[Tuple[np.ndarray, np
 
 def _packed(sample: dict) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     """What the pipeline packed, in pixels of its own; None if it loads no boxes. Without ignored ones, none are."""
-    objects, ignored = (sample.get(key, {}).get('bboxes') for key in ('gt_instances', 'ignored_instances'))
-    if objects is None:
+    if sample.get('gt_instances', {}).get('bboxes') is None:
         return None
-    ignored = objects[:0] if ignored is None else ignored
-    tensors = [torch.as_tensor(get_box_tensor(bboxes)) for bboxes in (objects, ignored)]  # some pack NumPy arrays
-    return tuple(tensor.cpu().double().reshape(-1, 4).numpy() for tensor in tensors)
+    like = torch.zeros(0, dtype=torch.float64)
+    return tuple(bboxes_of(sample.get(key), like).numpy() for key in ('gt_instances', 'ignored_instances'))

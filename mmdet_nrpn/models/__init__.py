@@ -5,12 +5,6 @@ from .losses import HardNegativeRankLoss, OverlapLoss
 from .task_modules import NRPNSampler
 
 __all__ = [
-    'EfficientNetLite0',
-    'HardNegativeRPNHead',
-    'HardNegativeRankLoss',
-    'IgnoringSoftTeacher',
-    'NRPNHead',
-    'NRPNSampler',
-    'OverlapLoss',
-    'PaperNRPNHead',
-]
+    'EfficientNetLite0', 'HardNegativeRPNHead', 'HardNegativeRankLoss', 'IgnoringSoftTeacher', 'NRPNHead',
+    'NRPNSampler', 'OverlapLoss', 'PaperNRPNHead',
+]  # fmt: skip

@@ -1,7 +1,8 @@
 import pickle
 from pathlib import Path
-from typing import Optional
+from typing import Any, List, Optional
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import nn
@@ -21,7 +22,7 @@ def without_nrpn(state_dict: dict) -> dict:
 
 
 class Inert:
-    """Stands for whatever else a checkpoint holds, so that reading it executes nothing."""
+    """Stands for what only a log history needs, so that reading it executes nothing."""
 
     def __init__(self, *args) -> None:
         pass
@@ -29,17 +30,16 @@ class Inert:
     __setstate__ = __init__
 
 
-# What MMEngine's log history is pickled with; only the history is lost.
-STAND_INS = [
-    (Inert, name)
-    for name in (
-        'builtins.getattr',
-        'mmengine.logging.history_buffer.HistoryBuffer',
-        'numpy.dtype',
-        'numpy.ndarray',
-        *(f'numpy.{core}.multiarray.{name}' for core in ('core', '_core') for name in ('_reconstruct', 'scalar')),
-    )
+# Plain data beside the weights: NumPy's, such as a data set's palette. Arrays of objects are refused.
+PLAIN: List[Any] = [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes['All']}]
+# by the names that NumPy 1 and NumPy 2 give them
+PLAIN += [
+    (value.__reduce__()[0], f'numpy.{core}.multiarray.{name}')
+    for core in ('core', '_core')
+    for name, value in (('_reconstruct', np.zeros(1)), ('scalar', np.float64(0)))
 ]
+# What MMEngine's log history is pickled with; only the history is lost.
+STAND_INS = [(Inert, 'builtins.getattr'), (Inert, 'mmengine.logging.history_buffer.HistoryBuffer')]
 
 
 def read_checkpoint(path: Path) -> dict:
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> dict:
         ValueError: If it holds anything but weights and what MMEngine writes, or is damaged.
     """
     try:
-        with torch.serialization.safe_globals(STAND_INS):
+        with torch.serialization.safe_globals([*PLAIN, *STAND_INS]):
             return torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         lines = str(error).strip().splitlines()

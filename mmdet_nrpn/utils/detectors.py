@@ -38,10 +38,11 @@ def load_weights(model: nn.Module, path: Path) -> dict:
 
     Args:
         model (nn.Module): May have an nRPN that the checkpoint lacks, and lack what the checkpoint has.
-        path (Path): A local file.
+        path (Path): A local file. Of a teacher's or a tracker's, whose detector lies inside, that detector's are taken.
 
     Returns:
-        dict: The checkpoint. Its ``state_dict`` has the names of the file, but for the ``module.`` of a wrapped model.
+        dict: The checkpoint. Its ``state_dict`` has the names of the file, but for the ``module.`` of a wrapped model
+        and the ``teacher.`` or ``detector.`` of one inside.
 
     Raises:
         ValueError: If the checkpoint lacks weights of the model, has them in another shape, or cannot be read.
@@ -50,6 +51,7 @@ def load_weights(model: nn.Module, path: Path) -> dict:
     if 'state_dict' not in checkpoint:  # weights alone
         checkpoint = dict(state_dict=checkpoint)
     weights = {key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()}
+    weights = _of_detector_inside(weights, model)
     try:
         missing = model.load_state_dict(dict(weights), strict=False).missing_keys
     except RuntimeError as error:  # of another shape
@@ -61,3 +63,11 @@ def load_weights(model: nn.Module, path: Path) -> dict:
             f'{missing[0]}; give the checkpoint that was trained with this config'
         )
     return {**checkpoint, 'state_dict': weights}
+
+
+def _of_detector_inside(weights: dict, model: nn.Module) -> dict:
+    for name in ('teacher', 'detector'):
+        inside = {key.removeprefix(f'{name}.'): value for key, value in weights.items() if key.startswith(f'{name}.')}
+        if inside and not hasattr(model, name):
+            return inside
+    return weights

@@ -43,17 +43,20 @@ def clip_bboxes(bboxes: Tensor, img_shape: Tuple[int, ...]) -> Tensor:
     return torch.stack([x, y], dim=-1).flatten(-2)
 
 
-def max_ious(bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
+def max_ious(bboxes: Tensor, gt_bboxes: Tensor, mode: str = 'iou') -> Tensor:
     """The largest IoU of each box with an object.
 
     Args:
         bboxes (Tensor): (x1, y1, x2, y2) in pixels, (M, 4) or (N, M, 4).
         gt_bboxes (Tensor): Objects in the same pixels, (G, 4) or (N, G, 4).
+        mode (str): 'iou', or 'iof' for the share of the box inside the object. Defaults to 'iou'.
 
     Returns:
         Tensor: (M,) or (N, M) float32, 0 without objects.
     """
-    return _largest_overlap(bboxes, gt_bboxes, 'iou')
+    if gt_bboxes.numel() == 0:
+        return bboxes.new_zeros(bboxes.shape[:-1], dtype=torch.float32)
+    return bbox_overlaps(bboxes.float(), get_box_tensor(gt_bboxes).float(), mode=mode).amax(dim=-1)
 
 
 def on_ignored(bboxes: Tensor, ignored_bboxes: Optional[Tensor], iof_thr: float) -> Tensor:
@@ -70,16 +73,7 @@ def on_ignored(bboxes: Tensor, ignored_bboxes: Optional[Tensor], iof_thr: float)
     Returns:
         Tensor: Mask, (M,) or (N, M) bool.
     """
-    if ignored_bboxes is None or ignored_bboxes.numel() == 0:
-        return torch.zeros(bboxes.shape[:-1], dtype=torch.bool, device=bboxes.device)
-    return _largest_overlap(bboxes, ignored_bboxes, 'iof') >= iof_thr
-
-
-def _largest_overlap(bboxes: Tensor, others: Tensor, mode: str) -> Tensor:
-    others = get_box_tensor(others)
-    if others.numel() == 0:
-        return bboxes.new_zeros(bboxes.shape[:-1], dtype=torch.float32)
-    return bbox_overlaps(bboxes.float(), others.float(), mode=mode).amax(dim=-1)
+    return max_ious(bboxes, bboxes[:0] if ignored_bboxes is None else ignored_bboxes, 'iof') >= iof_thr
 
 
 @torch.no_grad()

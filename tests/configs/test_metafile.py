@@ -22,7 +22,7 @@ def zoo(repo):
 
 def test_has_the_results_of_todays_configs(repo, make_metafile, monkeypatch):
     """Wherever data and weights lie."""
-    for name in ('VOC_ROOT', 'SHAPES_ROOT', 'FEATURES', 'LITE0', 'R50_CAFFE'):
+    for name in ('VOC_ROOT', 'SHAPES_ROOT', 'LITE0', 'R50_CAFFE'):
         monkeypatch.setenv(name, 'elsewhere/')
     assert (repo / 'configs' / 'nrpn' / 'metafile.yml').read_text() == make_metafile(), (
         'run .dev_scripts/make_metafile.py'
@@ -49,7 +49,7 @@ def test_a_changed_config_loses_its_row(repo, tmp_path, make_metafile):
     assert {name.split('_')[0] for name in changed} >= set(changes)
     assert names(make_metafile(configs)) == before - changed
     for path in (configs / '_base_' / 'schedules').glob('*.py'):
-        path.write_text(re.sub(r'lr=[\d.]+', 'lr=0.5', path.read_text()))
+        path.write_text(re.sub(r'weight_decay=[\d.]+', 'weight_decay=0.5', path.read_text()))
     assert not names(make_metafile(configs))
 
 

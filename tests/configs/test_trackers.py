@@ -97,7 +97,7 @@ def test_published_it_is_a_stock_tracker(repo, tmp_path, run_tool, tracker):
     )
     torch.nn.init.ones_(ours.detector.rpn_head.nrpn_head.nrpn_cls.weight)
     torch.save(dict(state_dict=ours.state_dict(), meta={}), tmp_path / 'mine.pth')
-    done = run_tool('tools/model_converters/strip_nrpn.py', tmp_path / 'mine.pth', tmp_path / 'out', '--fold', 0.5)
+    done = run_tool('tools/fold/strip.py', tmp_path / 'mine.pth', tmp_path / 'out', '--fold', 0.5)
     assert done.returncode == 0, done.stderr
     (published,) = (tmp_path / 'out').glob('*.pth')
     stock.load_state_dict(torch.load(published)['state_dict'], strict=True)

@@ -20,7 +20,6 @@ DOCUMENTS = [
     REPO / 'CONTRIBUTING.md',
     REPO / 'configs' / 'nrpn' / 'README.md',
     *sorted((REPO / 'docs').rglob('*.md')),
-    *sorted((REPO / 'lab').rglob('*.md')),
 ]
 BLOCK = re.compile(r'^```bash\n(.*?)^```', re.S | re.M)
 TABLE_COMMAND = re.compile(r'^- command: `(.*)`$', re.M)  # what made a table of results: a record, not an instruction
@@ -93,11 +92,8 @@ def check_python(arguments, parse):
         compile(arguments[1], '-c', 'exec')
         return
     tool = REPO / arguments[0]
-    assert tool.is_file(), f'{arguments[0]} is not there'
-    if tool.suffix == '.py':
-        handed_on = parse(tool, arguments[1:])
-        if handed_on:  # the laboratory's are the benchmark's
-            assert not parse(REPO / 'tools' / 'benchmark.py', handed_on)
+    assert tool.is_file() or (tool / '__main__.py').is_file(), f'{arguments[0]} is not there'
+    parse(tool, arguments[1:])
     for argument in arguments[1:]:
         # a reader's own files, such as rpn_mine.py, are written by the commands before
         if argument.startswith(('configs/', 'docs/results/')) and '_mine' not in argument:

@@ -24,7 +24,7 @@ def examples(repo, monkeypatch):
     for block in blocks:
         # registering a second time, in another test, would be refused
         exec(block.replace('register_module()', 'register_module(force=True)'), names)
-    assert len(re.findall('^class ', '\n'.join(blocks), re.M)) == 5
+    assert len(re.findall('^class ', '\n'.join(blocks), re.M)) == 6
     return names
 
 
@@ -87,6 +87,16 @@ def test_whole_anchors(build_head, features, make_sample, examples, monkeypatch)
     anchors = torch.cat(head.prior_generator.grid_priors([(16, 16), (8, 8)], device='cpu'))
     inside = ((anchors >= 0) & (anchors <= 64)).all(1)
     assert (negative[0] & inside).any() and not (negative[0] & ~inside).any()
+
+
+def test_sure(build_head, features, make_sample, examples, monkeypatch):
+    head = build_head('SureRPNHead', sampler=dict(type='RandomSampler'))
+    seen = negatives_that_are_ranked(head, monkeypatch)
+    losses = head.loss(features(1), [make_sample([[8, 8, 40, 40]])])
+    ((logits, positive, negative),) = seen
+    assert positive.any() and negative.any() and (logits[negative] >= 0).all() and losses['loss_rpn_rank'][0] > 0
+    torch.nn.init.constant_(head.rpn_cls.bias, -10)
+    assert head.loss(features(1), [make_sample([[8, 8, 40, 40]])])['loss_rpn_rank'][0] == 0
 
 
 def test_hard_iou_thr_in_one_line(build_head, features, make_sample, monkeypatch):

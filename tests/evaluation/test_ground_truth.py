@@ -77,7 +77,11 @@ def annotated(dataset):
     ]
 
 
-def run_test_loop(dataset_cfg, folder, tta=False):
+def run_test_loop(*args, **kwargs):
+    return make_runner(*args, **kwargs).test()
+
+
+def make_runner(dataset_cfg, folder, tta=False):
     dataset = DATASETS.build(dataset_cfg)
     bboxes = {info['img_path']: boxes.tolist() for info, boxes in annotated(dataset)}
     model = dict(type='ExactProposals', bboxes=bboxes, data_preprocessor=dict(type='DetDataPreprocessor'))
@@ -85,7 +89,7 @@ def run_test_loop(dataset_cfg, folder, tta=False):
         tta_cfg = ConfigDict(nms=dict(type='nms', iou_threshold=0.9), max_per_img=100)
         model = dict(type='DetTTAModel', tta_cfg=tta_cfg, module=model)
     loader = dict(batch_size=3, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset_cfg)
-    runner = Runner(
+    return Runner(
         model=model,
         work_dir=str(folder),
         test_dataloader=loader,
@@ -94,11 +98,19 @@ def run_test_loop(dataset_cfg, folder, tta=False):
         default_scope='mmdet',
         experiment_name=str(folder),
     )
-    return runner.test()
 
 
 def is_exact(metrics):
     return metrics['proposal/AR@100'] == 1 and metrics['proposal/FP@100'] == 0
+
+
+def test_the_table_is_in_the_log_of_the_runner_that_tests(dataset_cfg, tmp_path):
+    """MMEngine's current logger is that of the runner created last."""
+    folders = [tmp_path / 'first', tmp_path / 'second']
+    runners = [make_runner(dict(dataset_cfg, pipeline=[LOAD, RESIZE, PACK]), folder) for folder in folders]
+    runners[0].test()
+    logs = [next(folder.glob('*/*.log')).read_text() for folder in folders]
+    assert ['AR_s' in log.replace('proposal/AR_s', '') for log in logs] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 import xml.etree.ElementTree as ET
 
-from benchmark.check import Check
+from check_config import Check
 
 
 def told(run):

@@ -1,4 +1,4 @@
-"""mim by a config's path and by its bare name. Which of the two mims finds a bare name where: docs/zoo.md."""
+"""mim by a config's path and by its bare name. Which of the two mims finds a bare name where: docs/get_started.md."""
 
 import importlib.util
 import json
@@ -57,6 +57,6 @@ def test_by_path_and_by_bare_name(sources, make_environment, mmdet_package, shap
     assert Config.fromfile(ran).model.train_cfg.rpn.assigner.pos_iou_thr == 0.6
 
     done = environment.run(*mim, 'search', 'mmdet_nrpn', '--field', 'config')
-    assert done.returncode == 0 and 'nrpn-focal_efficientnet-lite0_fpn_lab_voc07' in done.stdout, (
+    assert done.returncode == 0 and 'nrpn-focal_efficientnet-lite0_fpn_320px_voc07' in done.stdout, (
         done.stdout + done.stderr
     )

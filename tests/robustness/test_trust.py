@@ -51,9 +51,7 @@ def test_reading_a_checkpoint_executes_nothing(tmp_path, how, monkeypatch):
     assert not (tmp_path / 'executed').exists()
 
 
-@pytest.mark.parametrize(
-    'tool', ['tools/model_converters/strip_nrpn.py', 'tools/model_converters/efficientnet_lite0.py']
-)
+@pytest.mark.parametrize('tool', ['tools/fold/strip.py', 'tools/model_converters/efficientnet_lite0.py'])
 def test_the_converters_execute_nothing(run_tool, tmp_path, tool):
     torch.save(
         dict(state_dict={'nrpn_head.a': torch.zeros(1)}, meta=Evil(tmp_path / 'executed')), tmp_path / 'evil.pth'

@@ -1,6 +1,7 @@
 import pytest
 from as_coco import CLASSES, as_coco
-from benchmark.runs import Run
+from check_config import Row
+from mmengine.config import Config
 
 
 @pytest.fixture
@@ -21,6 +22,6 @@ def make_own(repo, shapes, tmp_path):
         bare = 'model = dict(backbone=dict(init_cfg=None)'  # the weights to start from are not here
         text = text.replace('model = dict(', f'{bare}, ') if 'model = dict(' in text else f'{text}\n{bare})'
         (tmp_path / 'mine.py').write_text(f'{text}\n{lines}\n')
-        return Run(tmp_path / 'mine.py', 0, tmp_path / 'work')
+        return Row(str(tmp_path / 'mine.py'), Config.fromfile(tmp_path / 'mine.py'))
 
     return make

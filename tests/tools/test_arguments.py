@@ -13,15 +13,15 @@ READ_FILES = [
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, __file__, '--baseline', CONFIG, 'nowhere']),
     ('tools/analysis_tools/ignore_false_positives.py', ['nowhere', __file__, 'new.json']),
     ('tools/analysis_tools/ignore_false_positives.py', [CONFIG, 'nowhere', 'new.json']),
-    ('tools/analysis_tools/sweep_fold.py', ['nowhere', __file__]),
-    ('tools/analysis_tools/sweep_fold.py', [CONFIG, 'nowhere']),
-    ('tools/benchmark.py', [CONFIG, 'nowhere', '--dry-run']),
-    ('tools/benchmark.py', [CONFIG, '--checkpoints', 'nowhere', '--dry-run']),
-    ('tools/fit_nrpn.py', ['nowhere', __file__, '--out', 'new.pth']),
-    ('tools/fit_nrpn.py', [CONFIG, 'nowhere', '--out', 'new.pth']),
-    ('tools/lab.py', ['nowhere']),
-    ('tools/lab/store_features.py', ['nowhere', 'new']),
-    ('tools/model_converters/strip_nrpn.py', ['nowhere', 'new']),
+    ('tools/fold/sweep.py', ['nowhere', __file__]),
+    ('tools/fold/sweep.py', [CONFIG, 'nowhere']),
+    ('tools/benchmark', [CONFIG, 'nowhere', '--dry-run']),
+    ('tools/benchmark', [CONFIG, '--checkpoints', 'nowhere', '--dry-run']),
+    ('tools/fold/fit.py', ['nowhere', __file__, '--out', 'new.pth']),
+    ('tools/fold/fit.py', [CONFIG, 'nowhere', '--out', 'new.pth']),
+    ('tools/benchmark', ['--rows', 'nowhere']),
+    ('tools/check_config.py', [CONFIG, 'nowhere']),
+    ('tools/fold/strip.py', ['nowhere', 'new']),
 ]
 COUNTS = [
     (STEP, [CONFIG], '--batch', 1),
@@ -29,9 +29,9 @@ COUNTS = [
     (COUNT, [CONFIG], '--num-images', 1),
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, __file__], '--images', 1),
     ('tools/analysis_tools/ignore_false_positives.py', [CONFIG, __file__, 'new.json'], '--per-image', 1),
-    ('tools/benchmark.py', [CONFIG, '--dry-run'], '--jobs', 1),
-    ('tools/benchmark.py', [CONFIG, '--dry-run'], '--seeds', 0),
-    ('tools/fit_nrpn.py', [CONFIG, __file__, '--out', 'new.pth'], '--iters', 1),
+    ('tools/benchmark', [CONFIG, '--dry-run'], '--jobs', 1),
+    ('tools/benchmark', [CONFIG, '--dry-run'], '--seeds', 0),
+    ('tools/fold/fit.py', [CONFIG, __file__, '--out', 'new.pth'], '--iters', 1),
 ]
 
 

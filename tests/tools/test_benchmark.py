@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 from benchmark.timing import time_training
 from mmengine.config import Config
@@ -21,8 +22,8 @@ _base_ = ['{base}']
 train_cfg = dict(max_iters={iters}, val_interval={iters})
 train_dataloader = dict(batch_size=2, num_workers={workers}, persistent_workers={workers} > 0)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
-test_dataloader = dict(num_workers=0, persistent_workers=False)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
+val_evaluator = [dict(type='VOCMetric', metric='mAP')]
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2, out_dir='{checkpoints}'))
 """
 
 
@@ -35,23 +36,21 @@ def command(repo, shapes, tmp_path):
         for name in ('rpn', 'paper-nrpn-overlap'):
             base = repo / 'configs' / 'nrpn' / f'{name}_r18-w16_fpn_demo_shapes.py'
             configs.append(tmp_path / f'{name}.py')
-            configs[-1].write_text(CONFIG.format(base=base, iters=iters, workers=REPEATING_WORKERS))
-        return ['tools/benchmark.py', *configs, '--work-dir', tmp_path / 'work', '--seeds', 0]
+            text = CONFIG.format(base=base, iters=iters, workers=REPEATING_WORKERS, checkpoints=tmp_path / 'shared')
+            configs[-1].write_text(text)
+        return ['tools/benchmark', *configs, '--work-dir', tmp_path / 'work', '--seeds', 0]
 
     return make
 
 
 def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, command, tmp_path):
-    """One run as a cluster would start it, without git, with checkpoints in a folder of their own; then all of them."""
+    """One run as a cluster would start it, without git; then all of them, whose configs write to one folder."""
     tool, stock, ours, *options = command(3)
     work = tmp_path / 'work'
     env, bare = dict(SHAPES_ROOT=f'{shapes}/'), {**os.environ, 'PATH': f'{tmp_path}/bin'}
-    for config in (stock, ours):
-        with open(config, 'a') as file:
-            file.write(f"default_hooks['checkpoint']['out_dir'] = '{tmp_path}/checkpoints/{config.stem}'\n")
     with open(ours, 'a') as file:  # that live on where the training ends and the measuring begins
         file.write('train_dataloader.update(num_workers=1, persistent_workers=True)\n')
-        file.write('test_dataloader.update(num_workers=1, persistent_workers=True)\n')
+        file.write('val_dataloader.update(num_workers=1, persistent_workers=True)\n')
     listed = run_tool(tool, stock, ours, *options, '--list', PATH='/nowhere', **env)
     assert listed.returncode == 0, listed.stderr
     first, _ = map(shlex.split, listed.stdout.splitlines())
@@ -69,7 +68,6 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, co
 _base_ = ['{stock}']
 param_scheduler = None
 optim_wrapper = dict(optimizer=dict(lr=1e30))
-default_hooks = dict(checkpoint=dict(out_dir=None))
 """)
     done = run_tool(tool, stock, broken, diverging, ours, *options, '--jobs', 2, **env)
     assert done.returncode == 1 and done.stdout.count('finished before') == 1
@@ -79,27 +77,26 @@ default_hooks = dict(checkpoint=dict(out_dir=None))
     (failed,) = [line for line in done.stderr.splitlines() if line.startswith('broken, seed 0 failed: ')]
     assert 'TypeError' in failed and str(work / 'broken' / 'seed0.log') in failed
     assert 'Traceback (most recent call last)' in (work / 'broken' / 'seed0.log').read_text()
-    assert {'table.md', 'table.txt', 'results.json', 'recall.png'} <= {path.name for path in work.iterdir()}
-    assert 'paper-nrpn-overlap, difference' in done.stdout
+    assert {path.name for path in work.iterdir() if path.is_file()} == {'runs.csv', 'recall.png'}
+    assert 'paper-nrpn-overlap, difference' in done.stdout and 'pascal_voc/mAP' in done.stdout
+    runs = pd.read_csv(work / 'runs.csv', comment='#').set_index('name')
+    assert runs['pascal_voc/AP50'].notna().all() and not (tmp_path / 'shared').exists()
+    assert all((work / name / 'seed0' / 'iter_3.pth').exists() for name in runs.index)
     start = time.monotonic()
     again = run_tool(tool, stock, ours, *options, **env)
     assert again.returncode == 0 and again.stdout.count('finished before') == 2 and time.monotonic() - start < 30
-    assert (work / 'table.txt').read_text(encoding='utf-8') in again.stdout
 
     printed = subprocess.run(
         [sys.executable, *map(str, [tool, stock, ours, *options]), '--table'],
         cwd=repo, env={**os.environ, **env, 'PYTHONIOENCODING': 'ascii'}, capture_output=True,
     )  # fmt: skip
-    assert printed.returncode == 0 and b'+- 95%' in printed.stdout, printed.stderr
-    assert '± 95%' in (work / 'table.txt').read_text(encoding='utf-8')
+    assert printed.returncode == 0 and b'? 95%' in printed.stdout, printed.stderr
 
-    checkpoint = tmp_path / 'checkpoints' / 'rpn' / 'seed0' / 'iter_3.pth'
+    checkpoint = work / 'rpn' / 'seed0' / 'iter_3.pth'
     only = run_tool(tool, stock, '--work-dir', tmp_path / 'only', '--checkpoints', checkpoint, **env)
     assert only.returncode == 0, only.stderr
-    measured, trained = (
-        json.loads((folder / 'results.json').read_text())['rows'][0]['AR@100'] for folder in (tmp_path / 'only', work)
-    )
-    assert measured == trained
+    (measured,) = pd.read_csv(tmp_path / 'only' / 'runs.csv', comment='#')['AR@100']
+    assert measured == runs.loc['rpn', 'AR@100']
 
 
 def wait_for_lock(folder, seconds=120):
@@ -176,7 +173,7 @@ def test_a_wrong_config_stops_all_before_any_training(run_tool, shapes, command,
 def test_dry_run_tells_the_plan_and_its_time(run_tool, shapes, command, tmp_path):
     done = run_tool(*command(3), '--dry-run', SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 0, done.stderr
-    assert '2 runs to go' in done.stdout and 'rpn, seed 0: ' in done.stdout
+    assert '2 runs to go' in done.stdout and 'rpn, seed 0: 3 steps of ' in done.stdout
     assert not (tmp_path / 'work').exists()
 
 
@@ -188,42 +185,59 @@ def test_images_are_timed_as_they_are_trained_on(repo, shapes, monkeypatch):
     labelled, unlabelled = cfg.train_dataloader.dataset.datasets
     labelled.indices, unlabelled.indices = list(range(8)), list(range(8, 12))
     cfg.train_dataloader.batch_size = cfg.train_dataloader.sampler.batch_size = 2
-    assert time_training(cfg, 0) > 0
+    seconds, steps = time_training(cfg, 0)
+    assert seconds > 0 and steps == cfg.train_cfg.max_iters
+
+
+def test_batch_augmentations_that_ask_for_the_step_are_timed(repo, shapes, monkeypatch):
+    monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
+    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / 'rpn_r18-w16_fpn_demo_shapes.py')
+    cfg.model.data_preprocessor.batch_augments = [dict(type='BatchSyncRandomResize', random_size_range=(64, 96))]
+    assert time_training(cfg, 0)[0] > 0
 
 
 @pytest.mark.parametrize(
     'tool, option',
     [
-        ('tools/benchmark.py', '--work-dir'),
-        ('tools/lab.py', '--work-dir'),
-        ('tools/lab/store_features.py', None),
+        ('tools/benchmark', '--work-dir'),
         ('tools/analysis_tools/benchmark_step.py', '--out'),
     ],
 )
 def test_an_output_of_the_other_kind_is_told_at_the_start(run_tool, tmp_path, tool, option):
     (tmp_path / 'rows.json').write_text('{}')
     wrong = tmp_path if option == '--out' else tmp_path / 'rows.json'
-    inputs = [tmp_path / 'rows.json'] if 'lab' in tool else []
-    done = run_tool(tool, *inputs, *filter(None, [option]), wrong)
+    done = run_tool(tool, 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py', option, wrong)
     assert done.returncode == 2
     assert f'{wrong} is a fi' in done.stderr or f'{wrong} is a folder' in done.stderr
 
 
-def test_a_table_of_a_folder_that_is_not_there_is_refused(run_tool, tmp_path):
-    done = run_tool('tools/benchmark.py', '--table', '--work-dir', tmp_path / 'work')
-    assert done.returncode == 2 and f'--work-dir {tmp_path}/work is not there' in done.stderr
+DEMO = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        ([DEMO, '--table', '--work-dir', 'nowhere'], '--work-dir nowhere is not there'),
+        ([], 'name configs, or a file of rows with --rows'),
+        ([DEMO, '--rows', DEMO], 'name configs, or a file of rows with --rows'),
+        ([DEMO, '--seeds', 0, 0], '--seeds 0 0: each of them once'),
+    ],
+)
+def test_refuses_before_anything_is_read(run_tool, options, said):
+    done = run_tool('tools/benchmark', *options)
+    assert done.returncode == 2 and said in done.stderr
 
 
 def test_a_tables_command_can_be_given_again(run_tool, tmp_path):
     work = tmp_path / 'my work'
     work.mkdir()
-    done = run_tool('tools/benchmark.py', '--table', '--work-dir', work)
-    assert done.returncode == 0, done.stderr
-    assert f"- command: `python tools/benchmark.py --table --work-dir '{work}'`" in (work / 'table.md').read_text()
+    done = run_tool('tools/benchmark', DEMO, '--table', '--work-dir', work)
+    assert done.returncode == 0 and 'rpn: seeds [0, 1] missing' in done.stdout, done.stderr
+    assert f"# command: python tools/benchmark {DEMO} --table --work-dir '{work}'" in (work / 'runs.csv').read_text()
 
 
 def test_gpus_and_cores_are_shared(repo, monkeypatch):
-    environment = runpy.run_path(str(repo / 'tools' / 'benchmark.py'))['environment']
+    environment = runpy.run_path(str(repo / 'tools' / 'benchmark'), run_name='tool')['environment']
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     assert [environment(slot, 3)['CUDA_VISIBLE_DEVICES'] for slot in range(3)] == ['4', '7', '4']

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from as_coco import CLASSES
-from benchmark.check import Check
-from benchmark.runs import Run
+from check_config import Check, Row
 from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 from spoiled_data import drop, each_xml, first, in_json, remove_objects, set_all, set_boxes, set_difficult, told, write
@@ -19,13 +19,13 @@ NO_NAMES = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys
 
 @pytest.fixture
 def make_run(repo, shapes, tmp_path, monkeypatch):
-    """A run of the demo config with some lines more."""
+    """The demo config with some lines more, to be checked."""
     monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
 
     def make(lines='', checkpoint=None):
         config = tmp_path / 'mine.py'
         config.write_text(f"_base_ = ['{repo / 'configs' / 'nrpn' / CONFIG}.py']\n{lines}\n")
-        return Run(config, 0, tmp_path / 'work', checkpoint)
+        return Row(str(config), Config.fromfile(config), checkpoint)
 
     return make
 
@@ -47,7 +47,7 @@ def test_good_data_pass(make_own, form):
         ("model = dict(train_cfg=dict(rpn=dict(sampler=dict(type='NRPNSampeler'))))", "'NRPNSampeler' is not regist"),
         ("optim_wrapper = dict(optimizer=dict(type='AdmW'))", "'AdmW' is not registered"),
         ("model = dict(rpn_head=dict(type='HardNegativeRPNHead', hardness='typo'))", "hardness='typo'"),
-        (f'test_dataloader = dict(dataset=dict(pipeline={NO_NAMES}))', "put 'img_id', 'img_path' into the meta_keys"),
+        (f'val_dataloader = dict(dataset=dict(pipeline={NO_NAMES}))', "put 'img_id', 'img_path' into the meta_keys"),
         ("train_dataloader = dict(dataset=dict(data_root='nowhere/'))", 'nowhere/.* is not there; check data_root'),
         ("data = dict(metainfo=dict(classes=('cat', 'dog')))", 'classes=.*cat.*called .*disc.*write the names'),
         ("data = dict(metainfo=dict(classes=('disc')))", r"classes='disc' is no tuple; write classes=\('disc',\)"),
@@ -57,7 +57,7 @@ def test_good_data_pass(make_own, form):
 )
 def test_what_is_wrong_is_one_line_that_says_what_to_do(make_run, lines, words):
     if lines.startswith('data = '):
-        lines += '\ntrain_dataloader = test_dataloader = dict(dataset=data)'
+        lines += '\ntrain_dataloader = val_dataloader = dict(dataset=data)'
     line = told(make_run(lines))
     assert re.search(words, line), line
 
@@ -85,9 +85,9 @@ def test_one_class_is_misspelt(make_own, capsys):
 @pytest.mark.parametrize('form', ['voc', 'coco'])
 @pytest.mark.parametrize('others', [('cat', 'dog'), ('disc',)])
 def test_validation_has_other_classes(make_own, form, others):
-    lines = f"test_dataloader = dict(dataset=dict(test_dataloader['dataset'], metainfo=dict(classes={others})))"
+    lines = f"val_dataloader = dict(dataset=dict(val_dataloader['dataset'], metainfo=dict(classes={others})))"
     line = told(make_own(form, lines=lines))
-    assert 'test_dataloader.dataset' in line and others[0] in line
+    assert 'val_dataloader.dataset' in line and others[0] in line
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_validation_has_other_classes(make_own, form, others):
 )
 def test_validation_has_no_objects(make_own, form, spoil):
     line = told(make_own(form, spoil=spoil))
-    assert 'test_dataloader.dataset' in line and re.search('no object.*(ann_file|is ignored)', line), line
+    assert 'val_dataloader.dataset' in line and re.search('no object.*(ann_file|is ignored)', line), line
 
 
 @pytest.mark.parametrize(
@@ -258,19 +258,15 @@ def test_images_without_objects_beside_others_are_fine(make_own):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('form', ['voc', 'coco'])
-def test_a_dry_run_ends_in_that_line(run_tool, make_own, tmp_path, form):
-    run = make_own(form, classes=('Disc', 'Square'))
-    done = run_tool('tools/benchmark.py', run.source, '--seeds', 0, '--work-dir', tmp_path / 'work', '--dry-run')
+@pytest.mark.parametrize(
+    'tool', [['tools/check_config.py'], ['tools/benchmark', '--work-dir', 'work_dirs/never', '--dry-run']]
+)
+def test_a_dry_run_and_the_command_end_in_that_line(run_tool, repo, make_own, tool):
+    run = make_own('voc', classes=('Disc', 'Square'))
+    done = run_tool(*tool, run.source)
     assert done.returncode == 1
     assert 'write the names as they stand there' in done.stderr.strip().splitlines()[-1]
-    assert not (tmp_path / 'work').exists()
-
-
-def test_custom_imports_may_be_a_string(make_run):
-    run = make_run("custom_imports = dict(imports='mmdet_nrpn')")
-    assert run.cfg.custom_imports.imports == ['mmdet_nrpn']
-    assert Check()(run) is None
+    assert not (repo / 'work_dirs' / 'never').exists()
 
 
 def test_a_checkpoint_of_another_model_is_told(make_run, tmp_path):
@@ -287,3 +283,44 @@ def test_an_rpn_is_found_in_the_checkpoint_of_a_two_stage_detector(make_run, tmp
     }
     torch.save(dict(state_dict={**weights, 'roi_head.fc.weight': torch.zeros(3)}), tmp_path / 'faster.pth')
     assert Check()(make_run(checkpoint=tmp_path / 'faster.pth')) is None
+
+
+@pytest.mark.parametrize(
+    'lines, given',
+    [
+        ("load_from = '{url}'", 'load_from={url!r}'),
+        (
+            "model = dict(backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='{url}')))",
+            'backbone.init_cfg.checkpoint={url!r}',
+        ),
+    ],
+)
+def test_weights_that_cannot_be_downloaded_are_named_with_their_place(make_run, tmp_path, monkeypatch, lines, given):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    url = 'http://127.0.0.1:9/weights-1.pth'  # nobody answers there
+    run = make_run(lines.format(url=url))
+    place = tmp_path / 'torch' / 'hub' / 'checkpoints' / 'weights-1.pth'
+    line = told(run)
+    assert given.format(url=url) in line and 'cannot be downloaded' in line
+    assert line.endswith(f'get {url} elsewhere and put it there as {place}')
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert Check()(run) is None
+
+
+def test_short_names_of_weights_are_addresses(make_run, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setattr('config_check.weights._unreachable', lambda address: f'no way to {address}')
+    weights = dict(_delete_=True, type='Pretrained', checkpoint='open-mmlab://resnet50_v1c')
+    line = told(make_run(f'model = dict(backbone=dict(init_cfg={weights}))'))
+    assert re.search(r'open-mmlab://resnet50_v1c.*no way to https://.*\.pth', line), line
+
+
+def test_a_tracker_passes_though_its_videos_are_not_looked_at(run_tool, repo, tmp_path):
+    tool, root = 'tools/dataset_converters/make_shape_sequences.py', tmp_path / 'sequences'
+    done = run_tool(tool, root, '--train', 1, '--val', 1, '--frames', 3)
+    assert done.returncode == 0, done.stderr
+    (config,) = (repo / 'configs' / 'nrpn').glob('qdtrack_*.py')
+    done = run_tool('tools/check_config.py', config, SHAPE_SEQUENCES_ROOT=f'{root}/')
+    assert done.returncode == 0, done.stderr
+    assert 'nothing wrong' in done.stdout

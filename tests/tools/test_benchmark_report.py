@@ -4,10 +4,12 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from benchmark.config_hash import config_hash
-from benchmark.report import paired_difference, report, summarise
-from benchmark.runs import Run, results_in
+from benchmark.report import paired_difference, report, table
+from benchmark.rows import of_configs
+from benchmark.runs import Run
 from benchmark.train_and_measure import DIVERGED, scalars, train
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -15,6 +17,7 @@ from mmengine.visualization import Visualizer
 from scipy import stats
 
 KEYS = ('AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100')
+KEYS += ('recall@10@0.5', 'recall@100@0.5', 'recall@10@0.7', 'recall@100@0.7')
 STOCK, OURS = 'rpn_r18-w16_fpn_demo_shapes', 'paper-nrpn_r18-w16_fpn_demo_shapes'
 
 
@@ -30,24 +33,26 @@ def finished(tmp_path):
             for seed, value in enumerate(values):
                 if value is None:
                     continue
-                metrics = {key: value for key in KEYS}
-                curves = dict(
-                    metrics=metrics,
-                    proposal_nums=[10, 100, 1000],
-                    iou_thrs=[0.5, 0.7],
-                    recall=np.full((2, 4, 3), value).tolist(),
-                    false_share=[value] * 3,
-                )
                 folder = tmp_path / name / f'seed{seed}'
                 folder.mkdir(parents=True)
-                (folder / 'proposals.json').write_text(json.dumps(curves))
                 result = dict(
-                    config=f'{name}.py', metrics=metrics, step_seconds=0.5, peak_memory_mib=100, seed=seed,
-                    environment=dict(commit='abc'),
+                    config=f'{name}.py', step_seconds=0.5, peak_memory_mib=100, seed=seed,
+                    environment=dict(commit='abc', torch='2'), metrics={f'proposal/{key}': value for key in KEYS},
                 )  # fmt: skip
                 (folder.parent / f'seed{seed}.py').write_text(f'model = dict(type={name!r})')
                 (folder / 'result.json').write_text(json.dumps({**result, **more}))
         return [(name, seed) for name, values in table.items() for seed in range(len(values))]
+
+    return make
+
+
+@pytest.fixture
+def table_of(tmp_path):
+    """The table's cells by row and column, made anew from the CSV alone, and what is said for a terminal."""
+
+    def make(asked, command=''):
+        said = report(tmp_path, asked, command)
+        return table(pd.read_csv(tmp_path / 'runs.csv', comment='#'), asked), said
 
     return make
 
@@ -59,58 +64,68 @@ def test_paired_difference_is_the_paired_t_test():
     assert (mean - half, mean + half) == pytest.approx((interval.low, interval.high))
 
 
-def test_rows_are_means_over_seeds_and_differences_are_paired(finished, tmp_path):
-    asked = finished({STOCK: [0.2, 0.4], OURS: [0.3, 0.6]})
-    stock, ours = summarise(results_in(tmp_path), asked)
-    assert stock['AR@100'] == pytest.approx((0.3, 0.2 / np.sqrt(2)))
-    assert ours['difference AR@100'][0] == pytest.approx(0.15)
-    assert stock['difference AR@100'] == pytest.approx((0, 0))
+def test_rows_are_means_over_seeds_and_differences_are_paired(finished, table_of):
+    cells, said = table_of(finished({STOCK: [0.2, 0.4], OURS: [0.3, 0.6]}))
+    assert cells.loc['rpn', 'AR@100'] == f'30.0 ± {20 / np.sqrt(2):.1f}' and cells.loc['rpn', 's/step'] == '0.50'
+    assert cells.loc['paper-nrpn, difference', 'AR@100'] == '+15.0 ± 63.5'  # t = 12.706, sd = 7.07
+    assert cells.to_string() in said
 
 
-def test_a_run_without_a_result_is_reported_and_its_seed_is_not_paired(finished, tmp_path):
-    asked = finished({STOCK: [0.2, None, 0.4], OURS: [0.3, 0.9, 0.6]})
-    stock, ours = summarise(results_in(tmp_path), asked)
-    assert stock['missing'] == [1] and ours['missing'] == []
-    assert ours['difference AR@100'][0] == pytest.approx(0.15)
-    report(tmp_path, asked, 'python tools/benchmark.py')
-    assert '| rpn: seeds [1] missing |' in (tmp_path / 'table.md').read_text(encoding='utf-8')
+def test_a_run_without_a_result_is_reported_and_its_seed_is_not_paired(finished, table_of):
+    cells, _ = table_of(finished({STOCK: [0.2, None, 0.4], OURS: [0.3, 0.9, 0.6]}))
+    assert list(cells.index) == ['rpn', 'rpn: seeds [1] missing', 'paper-nrpn', 'paper-nrpn, difference']
+    assert cells.loc['paper-nrpn, difference', 'AR@100'].startswith('+15.0')
 
 
-def test_every_result_in_the_folder_is_in_the_table(finished, tmp_path):
+def test_every_result_in_the_folder_is_in_the_table(finished, table_of, tmp_path):
     finished({OURS: [0.3, 0.6], STOCK: [0.2, 0.4], 'nrpn-half_x': [0.5]})
     (tmp_path / OURS / 'seed1').rename(tmp_path / OURS / 'seed1.old1')  # of another config
-    report(tmp_path, [(STOCK, 0)], 'python tools/benchmark.py')
-    rows = json.loads((tmp_path / 'results.json').read_text())['rows']
-    assert [(row['name'], row['seeds']) for row in rows] == [(STOCK, [0, 1]), ('nrpn-half_x', [0]), (OURS, [0])]
-    assert rows[2]['difference AR@100'][0] == pytest.approx(0.1)
+    cells, _ = table_of([(STOCK, 0)])
+    assert list(cells.index[:3]) == ['rpn', 'nrpn-half', 'paper-nrpn']
+    assert cells.loc['paper-nrpn, difference', 'AR@100'] == '+10.0'
 
 
-def test_everything_is_written(finished, tmp_path):
-    text = report(tmp_path, finished({STOCK: [0.2], OURS: [0.3]}), 'python tools/benchmark.py')
-    assert '+10.0' in text and 'none from one seed' in text
-    table = (tmp_path / 'table.md').read_text(encoding='utf-8')
-    assert '| rpn | 20.0 |' in table and '- commit: `abc`' in table and '- command: `python tools/' in table
-    assert json.loads((tmp_path / 'results.json').read_text())['environment']['commit'] == 'abc'
+def test_everything_is_written(finished, table_of, tmp_path):
+    _, said = table_of(finished({STOCK: [0.2], OURS: [0.3]}), 'python tools/benchmark')
+    assert '+10.0' in said and 'none from one seed' in said
     lines = (tmp_path / 'runs.csv').read_text(encoding='utf-8').splitlines()
     runs = [*csv.DictReader(line for line in lines if not line.startswith('#'))]
     assert [(run['name'], run['seed'], run['commit'], run['AR@100']) for run in runs] == [
         (OURS, '0', 'abc', '0.3'),
         (STOCK, '0', 'abc', '0.2'),
     ]
-    assert '# command: python tools/benchmark.py' in lines
+    assert lines[:2] == ['# command: python tools/benchmark', '# torch: 2']
     assert len({run['config_hash'] for run in runs}) == 2 and all(len(run['config_hash']) == 12 for run in runs)
     assert (tmp_path / 'recall.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_results_of_several_commits_say_so(finished, tmp_path):
-    asked = finished({STOCK: [0.2]}) + finished({OURS: [0.3]}, environment=dict(commit='def'))
-    report(tmp_path, asked, '')
-    assert '`abc, def`' in (tmp_path / 'table.md').read_text(encoding='utf-8')
+def test_own_evaluators_are_in_the_table_and_where_a_row_has_none_there_is_a_dash(finished, table_of):
+    """mAP of two rows and HOTA of one; AP by size is in the CSV alone."""
+    metrics = {'coco/bbox_mAP': 0.4, 'coco/bbox_mAP_s': 0.1, 'pascal_voc/AP50': 0.5}
+    asked = finished({STOCK: [0.2, 0.2]}, metrics=metrics)
+    metrics = {'coco/bbox_mAP': 0.5, 'motchallenge-metric/HOTA': 0.6}
+    cells, _ = table_of(asked + finished({OURS: [0.2, 0.2]}, metrics=metrics))
+    assert list(cells.columns[:-2]) == ['coco/bbox_mAP', 'motchallenge-metric/HOTA', 'pascal_voc/AP50']
+    assert list(cells.loc['rpn'][:3]) == ['40.0 ± 0.0', '-', '50.0 ± 0.0']
+    assert list(cells.loc['paper-nrpn, difference'][:3]) == ['+10.0 ± 0.0', '-', '-']
 
 
-def test_a_size_without_objects_is_a_dash(finished, tmp_path):
-    metrics = {**{key: 0.3 for key in KEYS}, 'AR_s@100': -1.0}
-    assert '-100' not in report(tmp_path, finished({STOCK: [0.2], OURS: [0.3]}, metrics=metrics), '')
+def test_results_of_several_commits_and_versions_say_so(finished, table_of, tmp_path):
+    asked = finished({STOCK: [0.2]}) + finished({OURS: [0.3]}, environment=dict(commit='def', torch='3'))
+    table_of(asked)
+    text = (tmp_path / 'runs.csv').read_text(encoding='utf-8')
+    assert '# torch: 2, 3' in text and ',abc,' in text and ',def,' in text
+
+
+def test_a_size_without_objects_is_a_dash(finished, table_of):
+    metrics = {**{f'proposal/{key}': 0.3 for key in KEYS}, 'proposal/AR_s@100': -1.0}
+    cells, _ = table_of(finished({STOCK: [0.2], OURS: [0.3]}, metrics=metrics))
+    assert set(cells['AR small']) == {'-'}
+
+
+def run_of(repo, folder, checkpoint=None):
+    row = of_configs([repo / 'configs' / 'nrpn' / f'{STOCK}.py'])[0]
+    return Run(row, 0, folder, checkpoint)
 
 
 def finish(run):
@@ -119,22 +134,20 @@ def finish(run):
 
 
 def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
-    config = repo / 'configs' / 'nrpn' / f'{STOCK}.py'
-    run = Run(config, 0, tmp_path)
+    run = run_of(repo, tmp_path)
     assert not run.is_finished()
     run.prepare()
     finish(run)
-    assert Run(config, 0, tmp_path).is_finished()
+    assert run_of(repo, tmp_path).is_finished()
     monkeypatch.setenv('SHAPES_ROOT', 'other/')
-    changed = Run(config, 0, tmp_path)
+    changed = run_of(repo, tmp_path)
     assert not changed.is_finished()
     changed.prepare()
     assert (run.folder.with_suffix('.old1') / 'result.json').exists()
 
 
 def test_a_run_that_is_under_way_is_left_alone(repo, tmp_path, monkeypatch):
-    config = repo / 'configs' / 'nrpn' / f'{STOCK}.py'
-    run = Run(config, 0, tmp_path)
+    run = run_of(repo, tmp_path)
     run.prepare()
     run.folder.mkdir()
     monkeypatch.setenv('SHAPES_ROOT', 'other/')
@@ -142,7 +155,7 @@ def test_a_run_that_is_under_way_is_left_alone(repo, tmp_path, monkeypatch):
         fcntl.flock(lock, fcntl.LOCK_EX)
         run.prepare()  # as it was: there is nothing to move
         with pytest.raises(SystemExit, match='seed0 is being run by another process'):
-            Run(config, 0, tmp_path).prepare()
+            run_of(repo, tmp_path).prepare()
     assert run.folder.exists() and run.config_file.read_text() == run.text
 
 
@@ -154,27 +167,14 @@ def test_a_line_of_the_log_that_was_cut_short_is_passed_over(tmp_path):
 
 
 def test_another_checkpoint_of_the_same_name_is_another_run(repo, tmp_path):
-    config, path = repo / 'configs' / 'nrpn' / f'{STOCK}.py', tmp_path / 'epoch_12.pth'
+    path = tmp_path / 'epoch_12.pth'
     path.write_bytes(b'one')
-    run = Run(config, 0, tmp_path, path)
+    run = run_of(repo, tmp_path, path)
     run.prepare()
     finish(run)
-    assert Run(config, 0, tmp_path, path).is_finished()
+    assert run_of(repo, tmp_path, path).is_finished()
     path.write_bytes(b'another')
-    assert not Run(config, 0, tmp_path, path).is_finished()
-
-
-def test_the_run_measures_with_proposal_metric_and_its_seed(repo, tmp_path):
-    stock = Run(repo / 'configs' / 'nrpn' / f'{STOCK}.py', 3, tmp_path)
-    stock.prepare()
-    text = stock.config_file.read_text()
-    assert "type='ProposalMetric'" in text and 'seed=3' in text and "'mmdet_nrpn'" in text
-
-
-def test_all_else_that_a_config_says_of_randomness_stays(repo, tmp_path):
-    config = tmp_path / 'mine.py'
-    config.write_text(f"_base_ = ['{repo}/configs/nrpn/{STOCK}.py']\nrandomness = dict(seed=7, deterministic=True)\n")
-    assert Run(config, 3, tmp_path).cfg.randomness == dict(seed=3, deterministic=True)
+    assert not run_of(repo, tmp_path, path).is_finished()
 
 
 def test_the_hash_is_of_all_that_is_trained():
@@ -183,7 +183,7 @@ def test_the_hash_is_of_all_that_is_trained():
     ema = [dict(type='EMAHook', momentum=0.1)]
     same = (
         {},
-        dict(custom_hooks=[dict(type='StepSeedHook'), dict(type='FlushDenormals')], load_from=None),
+        dict(custom_hooks=[dict(type='mmdet.StepSeedHook'), dict(type='FlushDenormals')], load_from=None),
         dict(custom_hooks=None, auto_scale_lr=dict(enable=False, base_batch_size=2)),
     )
     assert {config_hash(Config({**trained, **more})) for more in same} == {'7c04e7485446'}

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from analysis_tools.timed_model import TimedModel
 
 from mmdet_nrpn.utils import rpn_of
 
@@ -44,10 +45,7 @@ def test_predictions_are_compared_with_equal_weights(run_tool, repo, tmp_path):
     assert 'has other weights than the first' in of_other and 'predicts' not in of_other
 
 
-def test_weights_are_lent(repo, monkeypatch):
-    monkeypatch.syspath_prepend(str(repo / 'tools' / 'analysis_tools'))
-    from timed_model import TimedModel
-
+def test_weights_are_lent(repo):
     names = ('rpn_r18-w16_fpn_demo_shapes', 'nrpn-focal_r18-w16_fpn_demo_shapes', 'rpn_r18_fpn_short_own-coco')
     stock, ours, other = (
         TimedModel(repo / 'configs' / 'nrpn' / f'{name}.py', (64, 64), 1, 'cpu', amp=False) for name in names

@@ -35,7 +35,7 @@ def test_a_detector_beside_one_without_nrpn(run_tool, repo, shapes, tmp_path):
     assert train.returncode == 0, train.stderr
     assert len([*work_dir.glob('*/vis_data/vis_image/hard_negatives_3.png')]) == 1
     mine = work_dir / 'iter_3.pth'
-    stripped = run_tool('tools/model_converters/strip_nrpn.py', mine, tmp_path / 'stock')
+    stripped = run_tool('tools/fold/strip.py', mine, tmp_path / 'stock')
     assert stripped.returncode == 0, stripped.stderr
     (stock,) = (tmp_path / 'stock').glob('*.pth')
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from as_coco import CLASSES
-from benchmark.check import Check
+from check_config import Check
 from mmengine.fileio import BaseStorageBackend, register_backend
 from PIL import Image
 from spoiled_data import each_xml, first, in_json, set_all, set_boxes, told, write
@@ -257,11 +257,6 @@ def test_why_no_object_of_a_class_counts_in_voc_format(make_own, capsys):
     assert re.search("no object of 'disc' that counts: .*is ignored .difficult", said) and 'spelling' not in said
 
 
-def test_a_seed_is_named_twice(run_tool):
-    done = run_tool('tools/benchmark.py', '--seeds', 0, 1, 0, '--dry-run')
-    assert done.returncode == 2 and '--seeds 0 1 0 names a seed twice' in done.stderr
-
-
 # --- what trains in silence
 
 
@@ -337,7 +332,7 @@ def test_what_may_be_meant_is_a_remark(make_own, capsys, form, spoil, words):
 )
 def test_what_is_surely_wrong_is_an_error(make_own, form, spoil, words):
     line = told(make_own(form, spoil=spoil))
-    assert re.search(f'(train|test)_dataloader.dataset.*({words})', line), line
+    assert re.search(f'(train|val)_dataloader.dataset.*({words})', line), line
 
 
 def test_an_image_is_measured_once(make_own):
@@ -345,7 +340,7 @@ def test_an_image_is_measured_once(make_own):
         path = root / 'ImageSets' / 'Main' / 'val.txt'
         path.write_text(path.read_text() * 2)
 
-    lines = 'test_dataloader = dict(dataset=dict(test_dataloader["dataset"], test_mode=True))'
+    lines = 'val_dataloader = dict(dataset=dict(val_dataloader["dataset"], test_mode=True))'
     assert 'measure an image once' in told(make_own('voc', spoil=spoil, lines=lines))
 
 
@@ -424,8 +419,8 @@ train_dataloader = dict(dataset=dict(train_dataloader['dataset'], pipeline=[load
         ("train_dataloader = dict(sampler=dict(type='InfinitSampler'))", "train_dataloader.sampler.type='Infin"),
         ("train_dataloader = dict(batch_sampler=dict(type='Aspect'))", "train_dataloader.batch_sampler.type='Aspect'"),
         (
-            'test_dataloader = dict(sampler=dict(shufle=False))',
-            "test_dataloader.sampler cannot.*'shufle'",
+            'val_dataloader = dict(sampler=dict(shufle=False))',
+            "val_dataloader.sampler cannot.*'shufle'",
         ),
         ("visualizer = dict(type='Visualiser')", "visualizer.type='Visualiser'"),
         ("visualizer = dict(type='Visualizer', vis_backends=[dict(type='Board')])", r"vis_backends\[0\].type='Board'"),
@@ -436,7 +431,7 @@ train_dataloader = dict(dataset=dict(train_dataloader['dataset'], pipeline=[load
     ],
 )
 def test_a_misspelt_part_of_the_training(make_own, lines, words):
-    lines = lines.replace('test_dataloader = dict(', 'test_dataloader = dict(test_dataloader, ')
+    lines = lines.replace('val_dataloader = dict(', 'val_dataloader = dict(val_dataloader, ')
     line = told(make_own('voc', lines=lines))
     assert re.search(words, line), line
 

@@ -1,8 +1,5 @@
 import json
 import re
-import runpy
-import shutil
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +12,6 @@ from pycocotools.coco import COCO
 from mmdet_nrpn.evaluation import ProposalErrors
 
 TOOL = 'tools/analysis_tools/ignore_false_positives.py'
-XMLCORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 CLASSES = ('disc', 'square', 'triangle')
 MASKS = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 
@@ -291,24 +287,3 @@ def test_a_place_that_cannot_be_written_is_refused_at_the_start(make, tmp_path):
     (tmp_path / 'file').write_text('')
     done, _ = make(out=tmp_path / 'file' / 'regions.json')
     assert done.returncode == 2 and 'OUT must name a file in a folder' in done.stderr
-
-
-def test_regions_on_objects_are_counted(repo, shapes, tmp_path):
-    """One object of an image is not annotated, a region lies on it, and another one on an annotated object."""
-    count = runpy.run_path(str(repo / '.dev_scripts' / 'regions_on_objects.py'))['count']
-    partly = shutil.copytree(shapes, tmp_path / 'partly')
-    path = next(
-        path for path in sorted((partly / 'Annotations').glob('*.xml')) if path.read_text().count('<object>') > 1
-    )
-    tree = ElementTree.parse(path)
-    taken, kept, *_ = tree.getroot().findall('object')
-    tree.getroot().remove(taken)
-    tree.write(path)
-    corners = ([int(item.find('bndbox').findtext(key)) - 1 for key in XMLCORNERS] for item in (taken, kept))
-    boxes = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in corners]
-    annotations = [dict(image_id=5, bbox=box, score=0.9) for box in boxes] + [dict(image_id=5, bbox=boxes[0])]
-    content = dict(images=[dict(id=5, file_name=f'JPEGImages/{path.stem}.jpg')], annotations=annotations)
-    (partly / 'regions.json').write_text(json.dumps(content))
-    split = partly / 'ImageSets' / 'Main' / 'train.txt'
-    assert path.stem in split.read_text().split()
-    assert count(partly, shapes) == dict(regions=2, on_objects=1, missing=1, found=1)

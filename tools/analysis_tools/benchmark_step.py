@@ -17,14 +17,15 @@ import sys
 from pathlib import Path
 
 import torch
-from timed_model import TimedModel
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+from analysis_tools.timed_model import TimedModel
 from arguments import at_least, existing_file
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = [
-    ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py' for row in ('rpn-focal', 'nrpn-focal', 'paper-nrpn')
+    ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py'
+    for row in ('rpn-focal', 'nrpn-focal', 'paper-nrpn-overlap')
 ]
 
 
@@ -51,7 +52,10 @@ def main() -> None:
     if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
         parser.error(f'--out {args.out} is a folder or in none; name a file to write')
     logging.disable(logging.INFO)  # every initialised layer
-    measured = compare(args)
+    try:
+        measured = compare(args)
+    except ValueError as error:
+        sys.exit(str(error))
     if args.out:
         args.out.write_text(json.dumps(measured, indent=1))
         print(f'Every time: {args.out}')

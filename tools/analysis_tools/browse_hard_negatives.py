@@ -28,9 +28,9 @@ from mmdet_nrpn.evaluation import ProposalErrors, find_proposal_errors
 from mmdet_nrpn.evaluation.functional.proposal_errors import SAME_PLACE_IOU, TOP_K
 from mmdet_nrpn.utils import can_become_file
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there
-from analysis_tools.detector_runs import Detector, build, run
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import at_least, existing_file
+from detectors import Detector, build, run
 
 TEMPLATE = Path(__file__).with_name('hard_negatives_page.html')
 # longer side of an image in pixels, and JPEG's quality: some 25 kB per image

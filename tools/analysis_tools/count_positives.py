@@ -12,10 +12,9 @@ from typing import Dict, List
 
 import torch
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps, cat_boxes, get_box_tensor
-from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
@@ -23,8 +22,9 @@ from rich.progress import track
 
 from mmdet_nrpn.utils import rpn_of
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the laboratory's configs import lab from there, too
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import at_least, existing_file
+from detectors import build_detector, tell_step
 
 
 def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
@@ -38,13 +38,17 @@ def count_positives(cfg: Config, num_images: int) -> Dict[str, float]:
         dict[str, float]: Means over the images: ``objects``, ``positives``, ``negatives`` and ``neither`` (anchors
         that have no target) per image; ``positives of IoU 0.5``, of anchor and object; and ``objects without``, the
         share of objects that no anchor is assigned to, in percent.
+
+    Raises:
+        ValueError: If the model has no RPN of its own.
     """
-    model = MODELS.build(cfg.model)
+    model = build_detector(cfg)
     head = rpn_of(model)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     totals: Dict[str, float] = {}
     indices = spread(len(dataset), num_images)
-    for index in track(indices, 'Assigning'):
+    for number, index in enumerate(track(indices, 'Assigning')):
+        tell_step(number)
         (sample,) = model.data_preprocessor(pseudo_collate([dataset[index]]), True)['data_samples']
         for name, value in _of_image(head, sample).items():
             totals[name] = totals.get(name, 0) + value
@@ -90,9 +94,11 @@ def main() -> None:
     parser.add_argument('config', type=existing_file)
     parser.add_argument('--num-images', type=at_least(1), default=500, help='default: %(default)s')
     args = parser.parse_args()
-    register_all_modules()
-    cfg = Config.fromfile(args.config)
-    for name, value in count_positives(cfg, args.num_images).items():
+    try:
+        counts = count_positives(Config.fromfile(args.config), args.num_images)
+    except ValueError as error:
+        sys.exit(f'{args.config}: {error}')
+    for name, value in counts.items():
         print(f'{name:22}{value:9.1f}')
 
 

@@ -31,8 +31,8 @@ from mmdet_nrpn.evaluation import ProposalErrors, find_proposal_errors
 from mmdet_nrpn.utils import can_become_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from analysis_tools.detector_runs import Detector, build, run
 from arguments import at_least, existing_file
+from detectors import Detector, build, run
 
 # Between two regions an IoU, and between a region and an object a share of the smaller of the two.
 MOST_OVERLAP = 0.3

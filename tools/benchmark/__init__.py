@@ -1,1 +1,1 @@
-"""What ``tools/benchmark.py`` is made of."""
+"""What ``tools/benchmark`` is made of."""

@@ -23,7 +23,8 @@ def _without_places(value):
 
 def _only_in_some(cfg: Config) -> dict:
     """What changes a training and few configs have; it is only named where it is there, so that others keep a hash."""
-    found = dict(custom_hooks=[hook for hook in cfg.get('custom_hooks') or [] if hook['type'] not in PASSIVE_HOOKS])
+    hooks = cfg.get('custom_hooks') or []
+    found = dict(custom_hooks=[hook for hook in hooks if str(hook['type']).split('.')[-1] not in PASSIVE_HOOKS])
     found['load_from'] = bool(cfg.get('load_from'))  # which file it is differs between machines
     if (cfg.get('auto_scale_lr') or {}).get('enable'):
         found['auto_scale_lr'] = cfg.auto_scale_lr

@@ -1,4 +1,4 @@
-"""Train and measure one run that tools/benchmark.py has prepared; the command that its --list prints.
+"""Train and measure one run that tools/benchmark has prepared; the command that its --list prints.
 
     python tools/benchmark/execute.py WORK_DIR/NAME/seed0.py
 
@@ -46,7 +46,7 @@ def logged(path: Path) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='as tools/benchmark.py wrote it')
+    parser.add_argument('config', type=Path, help='as tools/benchmark wrote it')
     config = parser.parse_args().config.resolve()
     folder = config.with_suffix('')
     if (folder / 'result.json').exists():

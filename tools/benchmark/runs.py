@@ -1,35 +1,45 @@
+import copy
 import json
+import re
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, List, Optional
 
+from mmdet.registry import METRICS
 from mmengine.config import Config
 
+from mmdet_nrpn import ProposalMetric
+
 from .execute import locked
+from .rows import Row
 
 EXECUTE = Path(__file__).with_name('execute.py')
 ROOT = Path(__file__).resolve().parents[2]
+# keys of hooks, evaluators and visualizers that say where something is written
+OUTPUT = re.compile(r'(?:^|_)(?:out|save|log|dump|results?)(?:\w*_|)(dir|folder|file|path|prefix)$|^outfile_(prefix)$')
+COCOS = {'proposal', 'proposal_fast'}
+WRITERS = ('default_hooks', 'custom_hooks', 'visualizer', 'val_evaluator')
 
 
 class Run:
-    """One training of one config with one seed, measured at its end, in a folder of its own.
+    """One training of one row with one seed, measured at its end, in a folder of its own.
 
-    The folder holds MMEngine's logs and checkpoints, ``proposals.json`` (written by
-    :class:`~mmdet_nrpn.ProposalMetric`) and, once finished, ``result.json``. Beside it lies the config that is run.
+    The folder holds MMEngine's logs and checkpoints and, once finished, ``result.json``. Beside it lies the config that
+    is run.
 
     Args:
-        config (Path): The config; its evaluators are replaced by ``ProposalMetric``.
+        row (Row): The config. ``ProposalMetric`` is added to its evaluators, and all that it writes goes to the folder.
         seed (int): Of weights, data order and sampling.
         work_dir (Path): Folder of the benchmark; the run's own is ``work_dir / name / seed<seed>``.
         checkpoint (Path, optional): Measure this one instead of training; it is then part of the run's name.
     """
 
-    def __init__(self, config: Path, seed: int, work_dir: Path, checkpoint: Optional[Path] = None) -> None:
-        self.source = config
+    def __init__(self, row: Row, seed: int, work_dir: Path, checkpoint: Optional[Path] = None) -> None:
+        self.row = row
         self.seed = seed
         self.checkpoint = checkpoint and checkpoint.resolve()
-        self.name = config.stem if checkpoint is None else f'{config.stem}@{checkpoint.stem}'
+        self.name = row.name if checkpoint is None else f'{row.name}@{checkpoint.stem}'
         self.folder = work_dir.resolve() / self.name / f'seed{seed}'
         # not in the folder: MMEngine writes a config of the same name there
         self.config_file = self.folder.with_suffix('.py')
@@ -37,19 +47,21 @@ class Run:
     @cached_property
     def cfg(self) -> Config:
         """The config that is run."""
-        cfg = Config.fromfile(self.source)
-        given = dict(cfg.get('custom_imports') or {})
+        cfg = copy.deepcopy(self.row.cfg)
+        given = dict(cfg.get('custom_imports') or dict(allow_failed_imports=False))
         imports = given.get('imports') or []
-        imports = [imports] if isinstance(imports, str) else imports
-        cfg.custom_imports = {**given, 'imports': sorted({*imports, 'mmdet_nrpn'})}
+        imports = [imports] if isinstance(imports, str) else list(imports)
+        # in their order, which may count
+        cfg.custom_imports = {**given, 'imports': [*imports, *({'mmdet_nrpn'} - {*imports})]}
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=self.seed)
-        # resumed, it samples the same; and a loss that is NaN ends it
-        hooks = [dict(type='StepSeedHook'), dict(type='CheckInvalidLossHook')]
+        # resumed, it samples the same; and a loss that is NaN ends it. With a scope: a config may have none by default
+        hooks = [dict(type='mmdet.StepSeedHook'), dict(type='mmdet.CheckInvalidLossHook')]
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
-        # measured once, after the training, so that an interruption anywhere leaves something to go on from
-        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-        cfg.test_evaluator = dict(type='ProposalMetric', out_file=str(self.folder / 'proposals.json'))
-        source = self.source.resolve()
+        cfg.val_evaluator = evaluators(cfg)
+        for key in WRITERS:
+            if cfg.get(key):
+                cfg[key] = redirected(cfg[key], self.folder)
+        source = self.row.source.resolve()
         cfg.benchmarked_config = str(source.relative_to(ROOT) if source.is_relative_to(ROOT) else source)
         if self.checkpoint is not None:
             # another file, or the same one trained on, makes it another run
@@ -97,8 +109,47 @@ class Run:
         return f'{said[-1]}; its log is {log}' if said else 'it said nothing'
 
 
+def evaluators(cfg: Config) -> List[dict]:
+    """The config's own evaluators and a ``ProposalMetric``, which takes the place of COCO's for proposals.
+
+    A tracker's outputs are no proposals: there, the config's own alone.
+    """
+    given = cfg.get('val_evaluator') or []
+    given = [given] if isinstance(given, dict) else list(given)
+    own = [evaluator for evaluator in given if not _is_of_proposals(evaluator)]
+    return own if 'tracker' in cfg.model else [*own, dict(type='mmdet.ProposalMetric')]
+
+
+def _is_of_proposals(evaluator: dict) -> bool:
+    kind, metrics = evaluator['type'], evaluator.get('metric') or ''
+    if (METRICS.get(kind) if isinstance(kind, str) else kind) is ProposalMetric:
+        return True
+    return {metrics} <= COCOS if isinstance(metrics, str) else {*metrics} <= COCOS
+
+
+def redirected(value: Any, folder: Path) -> Any:
+    """Hooks, evaluators or visualizers that write to a run's folder, where they would share another with other runs.
+
+    Without a ``save_dir``, a visualizer writes beside the log.
+    """
+    if isinstance(value, (list, tuple)):
+        return [redirected(item, folder) for item in value]
+    if not isinstance(value, dict):
+        return value
+    result = {}
+    for key, item in value.items():
+        place = OUTPUT.search(key) if isinstance(item, (str, Path)) else None
+        if key == 'save_dir':
+            continue
+        if place is None:
+            result[key] = redirected(item, folder)
+        else:
+            result[key] = str(folder if place[1] in ('dir', 'folder') else folder / Path(item).name)
+    return result
+
+
 def results_in(work_dir: Path) -> List[dict]:
-    """The results of all finished runs in a benchmark's folder, with each run's ``name`` and ``curves``.
+    """The results of all finished runs in a benchmark's folder, with each run's ``name``.
 
     Args:
         work_dir (Path): The folder.
@@ -106,10 +157,8 @@ def results_in(work_dir: Path) -> List[dict]:
     Returns:
         list[dict]: By name and seed.
     """
-    results = []
-    for file in sorted(work_dir.glob('*/seed*/result.json')):
-        if '.old' not in file.parent.name:
-            curves = json.loads((file.parent / 'proposals.json').read_text(encoding='utf-8'))
-            result = json.loads(file.read_text(encoding='utf-8'))
-            results.append(dict(result, name=file.parents[1].name, curves=curves))
-    return results
+    return [
+        dict(json.loads(file.read_text(encoding='utf-8')), name=file.parents[1].name)
+        for file in sorted(work_dir.glob('*/seed*/result.json'))
+        if '.old' not in file.parent.name
+    ]

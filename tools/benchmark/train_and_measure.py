@@ -1,7 +1,8 @@
-"""Train and measure one run of tools/benchmark.py, in this process. execute.py starts it, with a lock and a log."""
+"""Train and measure one run of tools/benchmark, in this process. execute.py starts it, with a lock and a log."""
 
 import argparse
 import contextlib
+import copy
 import gc
 import hashlib
 import json
@@ -13,11 +14,12 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 # before torch is imported, as in train.py
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
+import numpy as np
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmdet_tools import format_each_config_once, read_each_metafile_once
@@ -41,6 +43,9 @@ def train(cfg: Config) -> dict:
     Raises:
         SystemExit: If the loss became infinite or NaN.
     """
+    # measured once, after the training, so that an interruption anywhere leaves something to go on from
+    cfg = copy.deepcopy(cfg)
+    cfg.update({f'{loop}_{part}': None for loop in ('val', 'test') for part in ('dataloader', 'cfg', 'evaluator')})
     folder = Path(cfg.work_dir)
     if (folder / 'last_checkpoint').exists():
         cfg.resume, cfg.load_from = True, None
@@ -75,14 +80,15 @@ def scalars(folder: Path, key: str) -> List[float]:
     return [row[key] for row in rows if key in row and 'lr' in row]
 
 
-def measure(cfg: Config, checkpoint: Optional[str]) -> dict:
-    """The metrics of a checkpoint, or of the last one of this run."""
-    folder = Path(cfg.work_dir)
-    cfg.resume, cfg.load_from = False, checkpoint or (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
+def measure(cfg: Config, checkpoint: Optional[str]) -> Dict[str, float]:
+    """The metrics of a checkpoint, or of the last one of this run, on the validation data."""
+    cfg.resume, cfg.load_from = False, checkpoint or Path(cfg.work_dir, 'last_checkpoint').read_text('utf-8').strip()
+    cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+    cfg.test_cfg = cfg.get('test_cfg') or dict()
     if cfg.get('visualizer'):  # the training's is closed
         cfg.visualizer.name = 'measuring'
-    RUNNERS.build(cfg).test()
-    return json.loads((folder / 'proposals.json').read_text(encoding='utf-8'))['metrics']
+    metrics = RUNNERS.build(cfg).test()
+    return {key: float(value) for key, value in metrics.items() if isinstance(value, (int, float, np.number))}
 
 
 def environment() -> dict:
@@ -103,7 +109,7 @@ def environment() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', type=Path, help='as tools/benchmark.py wrote it')
+    parser.add_argument('config', type=Path, help='as tools/benchmark wrote it')
     file = parser.parse_args().config
     folder = file.with_suffix('')
     format_each_config_once()

@@ -1,5 +1,5 @@
 from functools import partial
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import numpy as np
 import torch
@@ -73,9 +73,7 @@ class HardNegativeVisualizationHook(Hook):
         self.outputs.clear()
 
     @torch.no_grad()
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         if not self.every_n_train_iters(runner, self.interval):
             return
         outs, nrpn_outs = self.outputs['rpn'], self.outputs.get('nrpn')
@@ -94,7 +92,7 @@ class HardNegativeVisualizationHook(Hook):
         runner.visualizer.add_image('hard_negatives', figure, step=runner.iter + 1)
 
     def _images(self) -> List[np.ndarray]:
-        """The first images as the network saw them, RGB; none where it sees something else, as in the laboratory."""
+        """The first images as the network saw them, RGB; none where it sees something else, as stored features."""
         inputs = self.outputs['data']['inputs']
         if not isinstance(inputs, Tensor) or inputs.shape[1] != 3:
             return []

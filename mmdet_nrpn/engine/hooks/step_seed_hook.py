@@ -1,5 +1,3 @@
-from typing import Optional
-
 import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
@@ -23,12 +21,10 @@ class StepSeedHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         _seed(runner, runner.iter, DATA)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         _seed(runner, runner.iter, MODEL)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[dict] = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         _seed(runner, runner.iter + 1, DATA)
 
 

@@ -4,11 +4,10 @@ import numpy as np
 import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ...utils import clip_bboxes, false_positives, in_float32, max_ious
+from ...utils import bboxes_of, clip_bboxes, false_positives, in_float32, max_ious
 
 # From this IoU on, two boxes are in the same place.
 SAME_PLACE_IOU = 0.5
@@ -79,23 +78,15 @@ def _errors_of_image(
     proposals: InstanceData, regions: InstanceData, sample: DetDataSample, shape: Optional[tuple]
 ) -> ProposalErrors:
     proposals, regions = proposals[:TOP_K], regions[:TOP_K]
-    instances = [sample.get(key, {}) for key in ('gt_instances', 'ignored_instances')]
-    bboxes = [torch.as_tensor(get_box_tensor(of.get('bboxes', np.zeros((0, 4))))) for of in instances]  # or NumPy's
-    gt_bboxes, ignored_bboxes = (boxes.to(proposals.bboxes) for boxes in bboxes)
+    objects = (sample.get(key) for key in ('gt_instances', 'ignored_instances'))
+    gt_bboxes, ignored_bboxes = (bboxes_of(instances, proposals.bboxes) for instances in objects)
     compared = [proposals.bboxes, gt_bboxes, ignored_bboxes]
     if shape is not None:  # proposals are clipped to the image, and annotations need not be
         compared = [clip_bboxes(boxes, shape) for boxes in compared]
     wrong = proposals[false_positives(*compared)]
-    parts = (
-        gt_bboxes,
-        _in_same_place(compared[1], compared[0]),
-        ignored_bboxes,
-        wrong.bboxes,
-        wrong.scores,
-        regions.bboxes,
-        regions.scores,
-        _in_same_place(wrong.bboxes, regions.bboxes),
-    )
+    found, predicted = _in_same_place(compared[1], compared[0]), _in_same_place(wrong.bboxes, regions.bboxes)
+    boxes_and_scores = wrong.bboxes, wrong.scores, regions.bboxes, regions.scores
+    parts = gt_bboxes, found, ignored_bboxes, *boxes_and_scores, predicted
     return ProposalErrors(*(part.cpu().numpy() for part in parts))
 
 

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
@@ -7,12 +6,13 @@ import torch
 from mmdet.registry import METRICS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.evaluator import BaseMetric
+from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 
-from ...utils import can_become_file, check_number, clip_bboxes, false_positives
+from ...utils import can_become_file, check_number, clip_bboxes, false_positives, running_loop
 from ..functional import match_proposals
-from ..ground_truth import GroundTruth, dataset_being_evaluated
+from ..ground_truth import GroundTruth
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
 # COCO's, in pixels of the original image: (suffix, from, to), both inclusive as in COCOeval
@@ -103,9 +103,9 @@ class ProposalMetric(BaseMetric):
         Raises:
             ValueError: If a sample has no ground truth, or it is not known in which pixels.
         """
-        dataset = dataset_being_evaluated()
-        if dataset is not None and dataset is not self.ground_truth.dataset:
-            self.ground_truth = GroundTruth(dataset)
+        loop = running_loop('evaluator')
+        if loop is not None and loop.dataloader.dataset is not self.ground_truth.dataset:
+            self.ground_truth = GroundTruth(loop.dataloader.dataset)
         views = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         merged_views = any(isinstance(of_image, (list, tuple)) for of_image in views or ())
         for sample in data_samples:
@@ -172,19 +172,18 @@ class ProposalMetric(BaseMetric):
             values = row[columns].tolist()
             metrics.update({name.format(num): value for num, value in zip(self.proposal_nums, values)})
             table.append([name.replace('@{}', ''), *(f'{100 * value:.1f}' if value >= 0 else '-' for value in values)])
-        logger = MMLogger.get_current_instance()
+        loop = running_loop('evaluator')
+        logger = loop.runner.logger if loop else MMLogger.get_current_instance()
         if total['objects'][0] == 0:
             logger.warning(
                 f'ProposalMetric: no object in {len(results)} images, so every recall is -1; check ann_file and '
                 'metainfo.classes of the data set'
             )
         if self.out_file is not None:
-            curves = dict(proposal_nums=self.budgets.tolist(), iou_thrs=IOU_THRS.round(2).tolist())
-            curves.update(areas=[suffix.lstrip('_') or 'all' for suffix, *_ in AREAS])
-            curves.update(objects=total['objects'].tolist(), recall=recall.tolist(), false_share=false_share.tolist())
-            path = Path(self.out_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dict(metrics=metrics, **curves)))
+            curves = dict(objects=total['objects'], recall=recall, false_share=false_share)
+            areas = [suffix.lstrip('_') or 'all' for suffix, *_ in AREAS]
+            axes = dict(proposal_nums=self.budgets, iou_thrs=IOU_THRS.round(2), areas=areas)
+            dump(dict(metrics=metrics, **axes, **curves), self.out_file, 'json')
         logger.info('\n' + AsciiTable(table).table)
         return metrics
 

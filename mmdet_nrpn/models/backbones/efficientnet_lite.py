@@ -1,4 +1,4 @@
-from typing import Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import torch
 from mmdet.models.backbones import EfficientNet
@@ -16,9 +16,8 @@ class EfficientNetLite0(EfficientNet):
 
     Args:
         out_indices (Sequence[int]): Stages whose output is returned. Defaults to (3, 4, 5).
-        frozen_stages (int): Leading stages that do not learn. Defaults to 0.
         norm_eval (bool): Keep the statistics of batch norm. Defaults to True: detection has small batches.
-        init_cfg (dict, optional): MMEngine's, such as ``dict(type='Pretrained', checkpoint=...)``.
+        kwargs: ``EfficientNet``'s others, such as ``frozen_stages`` (0) and ``init_cfg`` (None).
     """
 
     # (kernel size, channels, SE ratio, stride, expansion, block type) of every block; Lite has no SE
@@ -27,29 +26,13 @@ class EfficientNetLite0(EfficientNet):
         for key, stages in EfficientNet.layer_settings.items()
     }
 
-    def __init__(
-        self,
-        out_indices: Sequence[int] = (3, 4, 5),
-        frozen_stages: int = 0,
-        norm_eval: bool = True,
-        init_cfg: Optional[dict] = None,
-    ) -> None:
-        super().__init__(
-            'b0',
-            out_indices=out_indices,
-            frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
-            act_cfg=dict(type='ReLU6'),
-            init_cfg=init_cfg,
-        )
+    def __init__(self, out_indices: Sequence[int] = (3, 4, 5), norm_eval: bool = True, **kwargs) -> None:
+        act_cfg = dict(type='ReLU6')
+        super().__init__('b0', out_indices=out_indices, norm_eval=norm_eval, act_cfg=act_cfg, **kwargs)
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """``EfficientNet``'s, with channels last in memory: depthwise convolutions on a CPU are a fifth faster so.
+        """Of images (N, 3, H, W) the features, one (N, C, H, W) a stage of ``out_indices``.
 
-        Args:
-            x (Tensor): Images, (N, 3, H, W).
-
-        Returns:
-            tuple[Tensor]: Features, one (N, C, H, W) a stage of ``out_indices``.
+        Channels are last in memory: depthwise convolutions on a CPU are a fifth faster so.
         """
         return super().forward(x.contiguous(memory_format=torch.channels_last))

@@ -100,10 +100,9 @@ class HardNegativeRPNHead(RPNHead):
 
     def _train(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Tuple[dict, Step]:
         """One training step: the nRPN learns from the RPN, then the RPN from the nRPN."""
-        outs, hidden = self.forward_with_hidden(x)
         objects, ignored, metas = unpack_gt_instances(batch_data_samples)
-        cls_scores, bbox_preds = in_float32(outs)  # for NMS, and MMCV's focal loss takes no bfloat16 on a GPU
-        step = self._step(cls_scores, bbox_preds, objects, metas, ignored, x, hidden)
+        outs, hidden = self.forward_with_hidden(x)
+        step = self._step(outs, objects, metas, ignored, x, hidden)
         nrpn_losses, hardness = self.find_hardness(step)
         return {**self._losses(step, hardness), **nrpn_losses}, step
 
@@ -114,15 +113,16 @@ class HardNegativeRPNHead(RPNHead):
             outs = self(x)
         return outs, tuple(hidden)
 
-    def _step(self, cls_scores, bbox_preds, objects, metas, ignored=None, x=(), hidden=()) -> Step:
-        sizes = [level.shape[-2:] for level in cls_scores]
-        anchors, flags = self.get_anchors(sizes, metas, device=cls_scores[0].device)
+    def _step(self, outs, objects, metas, ignored=None, x=(), hidden=()) -> Step:
+        cls_scores, bbox_preds = in_float32(outs)  # for NMS, and MMCV's focal loss takes no bfloat16 on a GPU
+        logits, sizes = objectness_logits(cls_scores), [level.shape[-2:] for level in cls_scores]
+        anchors, flags = self.get_anchors(sizes, metas, device=logits.device)
         flat, border = cat_boxes(anchors[0]), self.train_cfg['allowed_border']
         valid = [
             anchor_inside_flags(flat, torch.cat(of_image), meta['img_shape'][:2], border)
             for of_image, meta in zip(flags, metas)
         ]
-        ignored, logits = ignored or [None] * len(metas), objectness_logits(cls_scores)
+        ignored = ignored or [None] * len(metas)
         return Step(x, hidden, cls_scores, bbox_preds, logits, anchors[0], torch.stack(valid), objects, ignored, metas)
 
     def find_hardness(self, step: Step) -> Tuple[dict, Optional[Tensor]]:
@@ -133,7 +133,7 @@ class HardNegativeRPNHead(RPNHead):
 
         Returns:
             tuple[dict, Tensor | None]: Losses with what is logged beside them; and hardness, (N, A) logits, detached,
-            larger is harder. None ranks without a prior and samples at random.
+            larger is harder. -inf and NaN: no hard negative. None ranks without a prior and samples at random.
         """
         if self.nrpn_head is None:
             return {}, step.logits.detach() if self.hardness == 'rpn' else None
@@ -160,23 +160,19 @@ class HardNegativeRPNHead(RPNHead):
         batch_gt_instances_ignore: OptInstanceList = None,
         hardness: Optional[Tensor] = None,
     ) -> dict:
-        """``RPNHead``'s, for those who have no features: nothing is mined, and no nRPN learns.
-
-        ``hardness`` is as of :meth:`find_hardness`. With ``loss_rank``, ``loss_rpn_rank`` is among the losses.
-        """
-        step = self._step(cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
-        return self._losses(step, hardness)
+        """``RPNHead``'s, for those without features: no nRPN learns. ``hardness`` is as of :meth:`find_hardness`."""
+        outs = cls_scores, bbox_preds
+        return self._losses(self._step(outs, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore), hardness)
 
     def _losses(self, step: Step, hardness: Optional[Tensor]) -> dict:
         """``RPNHead``'s losses on the sampled anchors, the ranking of all, and what is logged beside them."""
         if hardness is not None and hardness.shape != step.logits.shape:
-            raise ValueError(
-                'HardNegativeRPNHead: hardness must have a row per image and a column per anchor, '
-                f'{tuple(step.logits.shape)}, got {tuple(hardness.shape)}'
-            )
+            expected, given = tuple(step.logits.shape), tuple(hardness.shape)
+            raise ValueError(f'hardness must have a row per image and a column per anchor, {expected}, got {given}')
         anchors, num = cat_boxes(step.anchors), len(step.img_metas)
         rows = [None] * num if hardness is None else hardness
         images = zip(step.valid, step.gt_instances, step.ignored, step.img_metas, rows)
+        # in each field, a list of the images' values
         targets = Targets(*map(list, zip(*(self._targets(anchors, *image) for image in images))))
         self.sampling_results = targets.sampled
         self._raw_positive_infos.update(sampling_results=targets.sampled)  # for get_positive_infos
@@ -185,7 +181,7 @@ class HardNegativeRPNHead(RPNHead):
         level_anchors, labels, label_weights, bbox_targets, bbox_weights, overlaps = (
             images_to_levels(of_images, sizes) for of_images in ([anchors] * num, *targets[:5])
         )
-        if isinstance(self.loss_cls, OverlapLoss):
+        if isinstance(self.loss_cls, OverlapLoss):  # AnchorHead hands them on as if they were labels alone
             labels = [OverlapTarget(*level) for level in zip(labels, overlaps)]
         loss_cls, loss_bbox = multi_apply(
             self.loss_by_feat_single, step.cls_scores, step.bbox_preds, level_anchors, labels, label_weights,
@@ -204,22 +200,29 @@ class HardNegativeRPNHead(RPNHead):
         return losses
 
     def _targets(self, all_anchors, valid, objects, ignored, meta, hardness) -> Targets:
-        """``AnchorHead``'s targets of one image, its negatives sampled by hardness (A,), and what is to be ranked."""
-        inds = valid.nonzero().squeeze(1)  # waits for a GPU, where a mask as an index would each time
+        """What the A anchors of one image learn: ``AnchorHead``'s targets, its negatives sampled by hardness (A,)."""
+        inds = valid.nonzero().squeeze(1)  # the M valid ones; as a mask, each use of it would wait for a GPU
         if len(inds) == 0:
             raise ValueError(
-                'There is no valid anchor inside the image boundary; check the sizes of image and anchors, or write '
-                'train_cfg.rpn.allowed_border=-1'
+                'There is no valid anchor inside the image boundary; write train_cfg.rpn.allowed_border=-1, or check '
+                'the sizes of image and anchors'
             )
         priors = InstanceData(priors=all_anchors[inds])
         assigned = self.assigner.assign(priors, objects, ignored)
-        positive, negative = assigned.gt_inds > 0, self.may_be_hard(assigned, priors.priors, ignored, meta)
-        by_hardness = hardness is not None and isinstance(self.sampler, NRPNSampler)
-        given = dict(hardness=hardness[inds].masked_fill(~negative, -torch.inf)) if by_hardness else {}
+        positive, negative = torch.zeros_like(valid), torch.zeros_like(valid)
+        positive[inds] = assigned.gt_inds > 0
+        may_be_hard = self.may_be_hard(assigned, get_box_tensor(priors.priors), ignored, meta)
+        negative[inds] = (assigned.gt_inds == 0) & may_be_hard
+        given = {}
+        if hardness is not None:
+            negative &= hardness > -torch.inf
+            if isinstance(self.sampler, NRPNSampler):
+                given['hardness'] = hardness.masked_fill(~negative, -torch.inf)[inds]
         sampled = self.sampler.sample(assigned, priors, objects, **given)
-        if by_hardness:
+        if given:
             sampled.hard_anchors, sampled.random_anchors = inds[sampled.hard_neg_inds], inds[sampled.random_neg_inds]
 
+        # out of all A, as everything below
         pos, neg, zeros = inds[sampled.pos_inds], inds[sampled.neg_inds], get_box_tensor(all_anchors).new_zeros
         labels = torch.full_like(valid, self.num_classes, dtype=torch.long)
         label_weights, overlaps = zeros(len(valid)), zeros(len(valid))
@@ -233,9 +236,8 @@ class HardNegativeRPNHead(RPNHead):
             labels[pos] = sampled.pos_gt_labels
             label_weights[pos] = self.train_cfg['pos_weight'] if self.train_cfg['pos_weight'] > 0 else 1.0
             # not assigned.max_overlaps: a low-quality match may give an anchor to another object
-            overlaps[pos] = bbox_overlaps(get_box_tensor(pos_priors), get_box_tensor(pos_bboxes), is_aligned=True)
+            overlaps[pos] = bbox_overlaps(*map(get_box_tensor, (pos_priors, pos_bboxes)), is_aligned=True).to(overlaps)
         label_weights[neg] = 1.0
-        positive, negative = (torch.zeros_like(valid).index_copy_(0, inds, mask) for mask in (positive, negative))
         return Targets(labels, label_weights, bbox_targets, bbox_weights, overlaps, positive, negative, sampled)
 
     def may_be_hard(
@@ -244,31 +246,29 @@ class HardNegativeRPNHead(RPNHead):
         """Which anchors may be hard negatives, ranked and sampled as such. Override it to decide otherwise.
 
         Args:
-            assigned (AssignResult): What the assigner made of the anchors. Its ``gt_inds`` are 0 for a negative.
+            assigned (AssignResult): What the assigner made of the anchors.
             anchors (Tensor): The image's valid anchors, (M, 4) in pixels of the input.
             ignored (InstanceData, optional): Ignored objects.
             img_meta (dict): MMDetection's meta information.
 
         Returns:
-            Tensor: Negatives that lie on no ignored object and overlap no object by ``hard_iou_thr``, (M,) bool.
+            Tensor: Those on no ignored object that overlap no object by ``hard_iou_thr``, (M,) bool. Of them, the
+            assigner's negatives are.
         """
-        negative, bboxes = assigned.gt_inds == 0, get_box_tensor(anchors)
-        ignored_bboxes = bboxes_of(ignored, bboxes)
+        allowed, ignored_bboxes = torch.ones_like(assigned.gt_inds, dtype=torch.bool), bboxes_of(ignored, anchors)
         if len(ignored_bboxes) > 0:
-            negative &= ~on_ignored(clip_bboxes(bboxes, img_meta['img_shape']), ignored_bboxes, IGNORED_IOF_THR)
+            allowed = ~on_ignored(clip_bboxes(anchors, img_meta['img_shape']), ignored_bboxes, IGNORED_IOF_THR)
         if self.hard_iou_thr is not None:
             if assigned.max_overlaps is None:
-                raise ValueError(
-                    f'rpn_head.hard_iou_thr={self.hard_iou_thr} needs an assigner that compares overlaps, which '
-                    f'{type(self.assigner).__name__} does not; write hard_iou_thr=None'
-                )
-            negative &= assigned.max_overlaps < self.hard_iou_thr
-        return negative
+                name = type(self.assigner).__name__
+                raise ValueError(f'rpn_head.hard_iou_thr={self.hard_iou_thr}: {name} compares no overlaps; write None')
+            allowed &= assigned.max_overlaps < self.hard_iou_thr
+        return allowed
 
     def init_weights(self) -> None:
-        """Initialise the RPN as the stock head does, and the nRPN without touching the seed's random numbers.
+        """The RPN's are the stock head's, and the nRPN's take none of the seed's random numbers.
 
-        A ``Pretrained`` checkpoint that holds an nRPN initialises the nRPN, too.
+        A ``Pretrained`` checkpoint that holds an nRPN initialises it, too.
         """
         nrpn_head, self.nrpn_head = self.nrpn_head, None
         super().init_weights()

@@ -1,8 +1,9 @@
-from typing import List, Tuple
+from typing import Any, List, Tuple
 
 import torch
 from mmcv.ops import nms
 from mmdet.models.dense_heads import RPNHead
+from mmdet.models.losses import CrossEntropyLoss
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -75,7 +76,7 @@ class PaperNRPNHead(RPNHead):
         inherited = {key: value for key, value in rpn_cfg.items() if key != 'init_cfg'}
         if isinstance(rpn.loss_cls, OverlapLoss):  # an nRPN has no overlaps to hand over
             weight = rpn.loss_cls.loss_weight
-            inherited['loss_cls'] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=weight)
+            inherited['loss_cls'] = dict(type=CrossEntropyLoss, use_sigmoid=True, loss_weight=weight)
         own = settings.pop('train_cfg', None)
         if own is not None and rpn.train_cfg:
             unknown = sorted(set(own) - set(rpn.train_cfg) - RPN_TRAIN_CFG)
@@ -86,7 +87,7 @@ class PaperNRPNHead(RPNHead):
                 )
             inherited['train_cfg'] = {**rpn.train_cfg, **own}
         nrpn = cls(**{**inherited, **settings})
-        if not _same_anchors(rpn.prior_generator, nrpn.prior_generator):
+        if _anchors(rpn.prior_generator) != _anchors(nrpn.prior_generator):
             raise ValueError(
                 'rpn_head.nrpn_head.anchor_generator gives other anchors than rpn_head.anchor_generator, and the nRPN '
                 "says how hard the RPN's are; remove it"
@@ -98,19 +99,28 @@ class PaperNRPNHead(RPNHead):
     ) -> Tuple[dict, Tensor]:
         """Train on the RPN's false positives, and say how hard each anchor is.
 
-        Args:
-            x (tuple[Tensor]): The RPN's input, one (N, in_channels, H, W) per level, used detached.
-            hidden (tuple[Tensor]): Not used: the RPN's hidden features.
-            mined (Candidates): The RPN's top anchors, compared with the objects.
-            batch_img_metas (list[dict]): MMDetection's meta information.
+        Arguments are those of :meth:`NRPNHead.loss_and_hardness`. ``x``, the RPN's input, one (N, in_channels, H, W)
+        per level, is used detached, and ``hidden`` is not used.
 
         Returns:
             tuple[dict, Tensor]: ``loss_nrpn_cls`` and ``loss_nrpn_bbox``; and this head's objectness logit of every
             anchor, (N, A) float32, detached.
+
+        Raises:
+            ValueError: If the assigner needs more of an object than its box and label.
         """
         outs = in_float32(self(tuple(level.detach() for level in x)))
         objects = [self._as_objects(*image) for image in zip(mined.bboxes, mined.logits, mined.is_false)]
-        losses = self.loss_by_feat(*outs, objects, batch_img_metas)
+        try:
+            losses = self.loss_by_feat(*outs, objects, batch_img_metas)
+        except AttributeError as error:  # of an assigner or a sampler that reads more of the objects
+            if not isinstance(error.obj, InstanceData):
+                raise
+            raise ValueError(
+                f'PaperNRPNHead: its assigner {type(self.assigner).__name__} or sampler {type(self.sampler).__name__} '
+                f"reads objects.{error.name}, which false positives lack, and is the RPN's unless it has its own; "
+                "write nrpn_head.train_cfg.assigner=dict(type='MaxIoUAssigner', ...), or a sampler there"
+            ) from error
         losses = {name.replace('rpn', 'nrpn'): value for name, value in losses.items()}
         return losses, objectness_logits(outs[0]).detach()
 
@@ -129,8 +139,6 @@ class PaperNRPNHead(RPNHead):
         return outs
 
 
-def _same_anchors(own, other) -> bool:
-    """Whether an anchor of one is the anchor of the other at the same place in the row."""
-    bases = [getattr(generator, 'base_anchors', []) for generator in (own, other)]
-    same = list(own.strides) == list(other.strides) and len(bases[0]) == len(bases[1])
-    return same and all(torch.equal(*levels) for levels in zip(*bases))
+def _anchors(generator: Any) -> tuple:
+    """What is the same for two generators whose anchors are the same, in the same order."""
+    return list(generator.strides), [level.tolist() for level in getattr(generator, 'base_anchors', [])]

@@ -50,7 +50,8 @@ def build_nrpn(rpn: RPNHead, cfg: dict, rpn_cfg: dict) -> nn.Module:
     """
     cfg = {'type': NRPNHead, **cfg}
     kind = cfg.pop('type')
-    nrpn_class = MODELS.get(kind) if isinstance(kind, str) else kind
+    with MODELS.switch_scope_and_registry(None) as registry:  # where MMEngine would look for it
+        nrpn_class = registry.get(kind) if isinstance(kind, str) else kind
     if not hasattr(nrpn_class, 'from_rpn'):
         raise ValueError(
             f'rpn_head.nrpn_head.type={kind!r} is no nRPN; write NRPNHead, PaperNRPNHead or a class derived from one, '

@@ -1,15 +1,14 @@
 import warnings
 from typing import Tuple
 
-import torch
 from mmdet.models.detectors import SoftTeacher
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...utils import bboxes_of, check_number
 from ..dense_heads import HardNegativeRPNHead
 
 INITIAL, FINAL = 'pseudo_label_initial_score_thr', 'rpn_pseudo_thr'
@@ -62,11 +61,7 @@ class IgnoringSoftTeacher(SoftTeacher):
 
 def _check_thresholds(semi_train_cfg: ConfigType) -> None:
     for key in (INITIAL, FINAL):
-        value = semi_train_cfg.get(key)
-        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ValueError(
-                f'IgnoringSoftTeacher: semi_train_cfg.{key} must be a score in [0, 1], got {key}={value!r}'
-            )
+        check_number('IgnoringSoftTeacher', f'semi_train_cfg.{key}', semi_train_cfg.get(key), 0, 1)
     if semi_train_cfg[INITIAL] >= semi_train_cfg[FINAL]:
         raise ValueError(
             f'IgnoringSoftTeacher: semi_train_cfg.{INITIAL}={semi_train_cfg[INITIAL]} must be below '
@@ -82,7 +77,7 @@ def _check_rpn(student: nn.Module) -> None:
             f'IgnoringSoftTeacher: detector.type={type(student).__name__!r} has no RPN to train; write a detector with '
             "one, such as detector.type='FasterRCNN'"
         )
-    thr = student.train_cfg.rpn.assigner.get('ignore_iof_thr', -1)
+    thr = getattr(getattr(head, 'assigner', None), 'ignore_iof_thr', -1)
     if thr <= 0 and not isinstance(head, HardNegativeRPNHead):
         warnings.warn(
             f'IgnoringSoftTeacher: {type(head).__name__} takes no notice of what is ignored with '
@@ -93,11 +88,14 @@ def _check_rpn(student: nn.Module) -> None:
 
 
 def _with_unsure_ignored(sample: DetDataSample, score_thr: float) -> DetDataSample:
-    """A copy that ignores the boxes which SoftTeacher will leave out, beside what is ignored already."""
-    pseudo = sample.gt_instances
-    ignored = [pseudo.bboxes[pseudo.scores <= score_thr]]
-    if 'bboxes' in sample.get('ignored_instances', {}):
-        ignored.insert(0, get_box_tensor(sample.ignored_instances.bboxes))
+    """A copy that ignores the objects which SoftTeacher will leave out, whole, beside what is ignored already."""
+    ignored = sample.gt_instances[sample.gt_instances.scores <= score_thr]
+    bboxes = bboxes_of(sample.get('ignored_instances'), ignored.bboxes)
+    if len(bboxes) > 0:
+        before = sample.ignored_instances.to_tensor().to(bboxes.device)
+        before.bboxes = bboxes
+        shared = set(ignored.keys()) & set(before.keys())
+        ignored = InstanceData.cat([InstanceData(**{key: part[key] for key in shared}) for part in (before, ignored)])
     sample = sample.clone()
-    sample.ignored_instances = InstanceData(bboxes=torch.cat(ignored))
+    sample.ignored_instances = ignored
     return sample

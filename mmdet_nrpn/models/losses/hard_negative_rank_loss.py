@@ -47,9 +47,7 @@ class HardNegativeRankLoss(nn.Module):
         check_number('HardNegativeRankLoss', 'loss_weight', loss_weight, 0)
         check_number('HardNegativeRankLoss', 'num_negatives', num_negatives, 1, integer=True)
         check_number('HardNegativeRankLoss', 'prior_weight', prior_weight)
-        self.loss_weight = loss_weight
-        self.num_negatives = int(num_negatives)
-        self.prior_weight = prior_weight
+        self.loss_weight, self.num_negatives, self.prior_weight = loss_weight, int(num_negatives), prior_weight
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}, num_negatives={self.num_negatives}, prior_weight={self.prior_weight}'

@@ -54,12 +54,7 @@ class OverlapLoss(nn.Module):
         tensor([0.0000, 0.6931, 0.6931])
     """
 
-    def __init__(
-        self,
-        use_sigmoid: bool = True,
-        reduction: str = 'mean',
-        loss_weight: float = 1.0,
-    ) -> None:
+    def __init__(self, use_sigmoid: bool = True, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
         if not use_sigmoid:
             raise ValueError(
@@ -69,9 +64,7 @@ class OverlapLoss(nn.Module):
         if reduction not in REDUCTIONS:
             raise ValueError(f'OverlapLoss: reduction must be one of {REDUCTIONS}, got reduction={reduction!r}')
         check_number('OverlapLoss', 'loss_weight', loss_weight, 0)
-        self.use_sigmoid = use_sigmoid
-        self.reduction = reduction
-        self.loss_weight = loss_weight
+        self.use_sigmoid, self.reduction, self.loss_weight = use_sigmoid, reduction, loss_weight
 
     def extra_repr(self) -> str:
         return f'reduction={self.reduction!r}, loss_weight={self.loss_weight}'
@@ -101,17 +94,13 @@ class OverlapLoss(nn.Module):
         Raises:
             ValueError: If there is not one logit for each label, or the reduction is unknown.
         """
-        reduction = reduction_override or self.reduction
-        if reduction not in REDUCTIONS:
-            raise ValueError(f'OverlapLoss: reduction_override must be one of {REDUCTIONS}, got {reduction!r}')
         labels, overlaps = target if isinstance(target, tuple) else (target, None)
         if pred.numel() != labels.numel():
             raise ValueError(
                 f'OverlapLoss needs one logit per label, got {tuple(pred.shape)} for {tuple(labels.shape)}; '
                 "write use_sigmoid=True in loss_cls=dict(type='OverlapLoss', use_sigmoid=True)"
             )
-        logits = pred.reshape(-1)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = pred.reshape(-1).to(torch.promote_types(pred.dtype, torch.float32))
         positive = labels.reshape(-1) == 0
         loss_pos = -F.logsigmoid(logits)
         if overlaps is None:
@@ -128,4 +117,4 @@ class OverlapLoss(nn.Module):
         loss = torch.where(positive, loss_pos, -F.logsigmoid(-logits)).reshape(pred.shape)
         if weight is not None:
             weight = weight.reshape(pred.shape).to(loss.dtype)
-        return self.loss_weight * weight_reduce_loss(loss, weight, reduction, avg_factor)
+        return self.loss_weight * weight_reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)

@@ -1,5 +1,6 @@
 import copy
 import warnings
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -7,13 +8,14 @@ from mmdet.models.losses import CrossEntropyLoss, FocalLoss
 from mmdet.models.task_modules import MaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox_overlaps
-from mmengine.config import ConfigDict
-from mmengine.registry import DefaultScope
+from mmdet.structures.bbox import HorizontalBoxes, bbox_overlaps
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope, Registry
 from mmengine.structures import InstanceData
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdet_nrpn import HardNegativeRankLoss, NRPNHead, NRPNSampler
+from mmdet_nrpn.utils import objectness_logits
 
 FOCAL = dict(
     loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
@@ -51,7 +53,7 @@ NEUTRAL = dict(
 
 
 @pytest.mark.parametrize('setting', NEUTRAL)
-@pytest.mark.parametrize('base', ['sampled', 'focal', 'decoded', 'inside'])
+@pytest.mark.parametrize('base', ['sampled', 'focal', 'decoded', 'inside', 'coder', 'boxes', 'anchors', 'convs'])
 def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features, make_sample, setting, base):
     common = dict(
         sampled=dict(sampler=dict(type='RandomSampler')),
@@ -60,6 +62,19 @@ def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features
             sampler=dict(type='RandomSampler'), reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss', loss_weight=1.0)
         ),
         inside=dict(sampler=dict(type='RandomSampler'), train_cfg=dict(allowed_border=0, pos_weight=2.0)),
+        coder=dict(sampler=dict(type='RandomSampler'), bbox_coder=dict(type='TBLRBBoxCoder', normalizer=4.0)),
+        boxes=dict(
+            sampler=dict(type='RandomSampler'),
+            anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8], use_box_type=True),
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder', use_box_type=True),
+        ),
+        anchors=dict(
+            sampler=dict(type='RandomSampler'),
+            anchor_generator=dict(
+                type='LegacyAnchorGenerator', scales=[4], ratios=[1.0, 2.0], strides=[4, 8], center_offset=0.5
+            ),
+        ),
+        convs=dict(sampler=dict(type='RandomSampler'), num_convs=2),
     )[base]
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*learns nothing from hardness.*')
@@ -75,6 +90,30 @@ def test_neutral_settings_are_rpn_head_losses_and_gradients(build_head, features
     assert_same(state, stock_state)
     assert_same({key: losses[key] for key in stock_losses}, stock_losses)
     assert_same(gradients, stock_gradients)
+
+
+def test_loss_by_feat_without_features(build_head, features, make_sample):
+    """It is the stock head's, and with hardness what a training step makes of it."""
+    samples = [make_sample(OBJECTS), make_sample([], ignored=OBJECTS)]
+    metas, objects = [sample.metainfo for sample in samples], [sample.gt_instances for sample in samples]
+    ignored = [sample.ignored_instances for sample in samples]
+    results = []
+    for head in (build_head(sampler=dict(type='RandomSampler'), loss_rank=RANK), build_head('RPNHead')):
+        torch.manual_seed(0)
+        results.append(head.loss_by_feat(*head(features()), objects, metas, ignored))
+    ours, stock = results
+    assert ours.pop('loss_rpn_rank')[0] > 0 and total(ours) == total(stock)
+    head = build_head(loss_rank=RANK)
+    torch.nn.init.normal_(head.nrpn_head.nrpn_cls.weight)
+    outs, hidden = head.forward_with_hidden(features())
+    torch.manual_seed(0)
+    step = head.loss(features(), samples)
+    torch.manual_seed(0)
+    alone = head.loss_by_feat(
+        *outs, objects, metas, ignored, hardness=objectness_logits(head.nrpn_head(hidden)).detach()
+    )
+    assert set(step) - set(alone) == {'loss_nrpn_cls', 'nrpn_false_positives'}
+    assert all(total({key: alone[key]}) == total({key: step[key]}) for key in alone)
 
 
 def test_anchors_are_made_once_a_step(build_head, features, make_sample, monkeypatch):
@@ -228,6 +267,17 @@ def test_hard_iou_thr_keeps_anchors_near_objects_out_of_what_is_hard(
         assert (ious[everything.sampling_results[0].random_anchors] >= 0.1).any()
 
 
+def test_hard_means_negative_whatever_a_subclass_allows(build_head, features, make_sample, monkeypatch):
+    head = build_head(**FOCAL, loss_rank=RANK)
+    monkeypatch.setattr(
+        head, 'may_be_hard', lambda assigned, *args: torch.ones_like(assigned.gt_inds, dtype=torch.bool)
+    )
+    calls = rank_inputs(head, monkeypatch)
+    head.loss(features(1), [make_sample(OBJECTS)])
+    ((_, positive, negative, _),) = calls
+    assert positive.any() and negative.any() and not (positive & negative).any()
+
+
 class NoOverlapsAssigner(MaxIoUAssigner):
     def assign(self, *args, **kwargs):
         result = super().assign(*args, **kwargs)
@@ -238,24 +288,54 @@ class NoOverlapsAssigner(MaxIoUAssigner):
 def test_hard_iou_thr_needs_overlaps(build_head, features, make_sample):
     assigner = dict(type=NoOverlapsAssigner, pos_iou_thr=0.7, neg_iou_thr=0.3)
     build_head(train_cfg=dict(assigner=assigner)).loss(features(1), [make_sample(OBJECTS)])
-    with pytest.raises(ValueError, match='rpn_head.hard_iou_thr=0.1 needs an assigner .* write hard_iou_thr=None'):
+    with pytest.raises(ValueError, match='hard_iou_thr=0.1: NoOverlapsAssigner compares no overlaps; write None'):
         head = build_head(hard_iou_thr=0.1, train_cfg=dict(assigner=assigner))
         head.loss(features(1), [make_sample(OBJECTS)])
 
 
-@pytest.mark.parametrize('as_numpy', [False, True])
-def test_ignored_objects_may_be_numpy_arrays_without_labels(build_head, features, make_sample, as_numpy):
-    """As in MMDetection's own samples of videos; the stock head does not look at them."""
+IGNORED_AS = dict(
+    plain=lambda bboxes: bboxes, numpy=lambda bboxes: bboxes.numpy(), float64=lambda bboxes: bboxes.double(),
+    numpy_float64=lambda bboxes: bboxes.double().numpy(), half=lambda bboxes: bboxes.half(), boxes=HorizontalBoxes,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('given_as', IGNORED_AS)
+def test_ignored_objects_may_be_of_any_kind_without_labels(build_head, features, make_sample, given_as):
+    """NumPy arrays as in MMDetection's own samples of videos; the stock head does not look at them."""
     samples = [make_sample(OBJECTS[:1], ignored=OBJECTS[1:]), make_sample(OBJECTS)]
     head = build_head(sampler=dict(type='NRPNSampler', hard_fraction=1.0), loss_rank=RANK)
     torch.manual_seed(0)
     expected = head.loss(features(), samples)
     for sample in samples:
-        bboxes = sample.ignored_instances.bboxes
-        sample.ignored_instances = InstanceData(bboxes=bboxes.numpy() if as_numpy else bboxes)
+        sample.ignored_instances = InstanceData(bboxes=IGNORED_AS[given_as](sample.ignored_instances.bboxes))
     torch.manual_seed(0)
-    losses = head.loss(features(), samples)
-    assert total(losses) == total(expected)
+    assert total(head.loss(features(), samples)) == total(expected)
+
+
+def test_ignored_objects_may_be_missing(build_head, features, make_sample):
+    """In one image of the batch, or in all of them."""
+    head, losses = build_head(sampler=dict(type='NRPNSampler', hard_fraction=1.0), loss_rank=RANK), []
+    for num in range(3):
+        samples = [make_sample(OBJECTS[:1]), make_sample(OBJECTS)]
+        for sample in samples[:num]:
+            del sample.ignored_instances
+        torch.manual_seed(0)
+        losses.append(total(head.loss(features(), samples)))
+    assert losses[0] == losses[1] == losses[2]
+
+
+@pytest.mark.parametrize('kind', [torch.float64, torch.float16, torch.int64])
+@pytest.mark.parametrize('nrpn_type', ['NRPNHead', 'PaperNRPNHead'])
+def test_objects_may_be_of_any_kind_of_number(build_head, features, make_sample, kind, nrpn_type):
+    """As in the stock head."""
+    head, losses = build_head(nrpn_head=dict(type=nrpn_type), loss_rank=RANK), []
+    for number in (torch.float32, kind):
+        samples = [make_sample(OBJECTS, ignored=OBJECTS[1:]), make_sample([])]
+        for sample in samples:
+            sample.gt_instances.bboxes = sample.gt_instances.bboxes.to(number)
+        torch.manual_seed(0)
+        losses.append(total(head.loss(features(), samples)))
+    assert losses[0] == losses[1]
 
 
 def test_forward_nrpn_without_one_is_told(build_head, features):
@@ -695,6 +775,54 @@ def test_it_builds_under_another_librarys_default_scope(head_cfg, features, make
         head.init_weights()
         losses = head.loss(features(1), [make_sample(OBJECTS)])
     assert {'loss_rpn_rank', 'loss_nrpn_cls', 'rpn_hard_neg_score'} <= set(losses)
+
+
+PURE_PYTHON = """
+from mmdet.models.losses import L1Loss
+from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder, MaxIoUAssigner
+
+from mmdet_nrpn import HardNegativeRankLoss, HardNegativeRPNHead, NRPNSampler, OverlapLoss, PaperNRPNHead
+
+default_scope = None
+model = dict(
+    type=HardNegativeRPNHead, in_channels=8, feat_channels=8,
+    anchor_generator=dict(type=AnchorGenerator, scales=[4], ratios=[0.5, 1.0, 2.0], strides=[4, 8]),
+    bbox_coder=dict(type=DeltaXYWHBBoxCoder), loss_cls=dict(type=OverlapLoss, use_sigmoid=True),
+    loss_bbox=dict(type=L1Loss), nrpn_head=dict(type=PaperNRPNHead), loss_rank=dict(type=HardNegativeRankLoss),
+    train_cfg=dict(
+        assigner=dict(type=MaxIoUAssigner, pos_iou_thr=0.7, neg_iou_thr=0.3),
+        sampler=dict(type=NRPNSampler, num=64, pos_fraction=0.5), allowed_border=-1, pos_weight=-1,
+    ),
+    test_cfg=dict(nms_pre=200, max_per_img=100, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
+)
+"""
+
+
+@pytest.mark.parametrize('dumped', [False, True])
+def test_a_pure_python_config_trains(features, make_sample, monkeypatch, tmp_path, dumped):
+    """Types are classes, or their full names once MMEngine has written the config; there is no default scope."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
+    (tmp_path / 'pure.py').write_text(PURE_PYTHON)
+    cfg = Config.fromfile(tmp_path / 'pure.py')
+    if dumped:
+        cfg.dump(tmp_path / 'dumped.py')
+        cfg = Config.fromfile(tmp_path / 'dumped.py', lazy_import=False)
+        assert isinstance(cfg.model.nrpn_head.type, str)
+    head = MODELS.build(cfg.model)
+    losses = head.loss(features(1), [make_sample(OBJECTS)])
+    assert {'loss_rpn_rank', 'loss_nrpn_bbox', 'rpn_hard_neg_score'} <= set(losses)
+    assert type(head.nrpn_head.loss_cls) is CrossEntropyLoss
+
+
+def test_an_nrpn_of_another_library_is_found_as_mmengine_finds_it(build_head, head_cfg, monkeypatch):
+    monkeypatch.setattr(MODELS, '_children', dict(MODELS.children))
+    registry = Registry('model', parent=MODELS, scope='tests')
+    monkeypatch.setattr(registry, '_imported', True)
+    registry.register_module('OthersNRPNHead', module=type('OthersNRPNHead', (NRPNHead,), {}))
+    head = build_head(nrpn_head=dict(type='tests.OthersNRPNHead'))
+    with DefaultScope.overwrite_default_scope('tests'):
+        other = MODELS.build(head_cfg(nrpn_head=dict(type='OthersNRPNHead')))
+    assert type(head.nrpn_head) is type(other.nrpn_head) is registry.get('OthersNRPNHead')
 
 
 @pytest.mark.parametrize('rows, columns', [(1, 960), (2, 959), (3, 960)])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmdet.models.task_modules import MaxIoUAssigner
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 
@@ -101,3 +102,30 @@ def test_bad_settings_name_the_config_key(build_head, kwargs):
     ((key, value),) = kwargs.items()
     with pytest.raises(ValueError, match=f'rpn_head.nrpn_head.{key} must be .* got .*{value}'):
         build_head(nrpn_head=dict(type='PaperNRPNHead', **kwargs))
+
+
+class MaskAssigner(MaxIoUAssigner):
+    """Reads masks, which false positives do not have."""
+
+    def assign(self, pred_instances, gt_instances, gt_instances_ignore=None, **kwargs):
+        assert len(gt_instances.masks) == len(gt_instances)
+        return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)
+
+
+def test_an_assigner_that_needs_more_than_boxes_is_told_whose_it_is(build_head, features, make_sample):
+    train_cfg = dict(assigner=dict(type=MaskAssigner, pos_iou_thr=0.7, neg_iou_thr=0.3))
+    sample = make_sample([[8.0, 8, 24, 24]])
+    sample.gt_instances.masks = ['any']
+    words = 'its assigner MaskAssigner .* reads objects.masks, .* write nrpn_head.train_cfg.assigner=dict'
+    with pytest.raises(ValueError, match=words):
+        build_head(**PAPER, train_cfg=train_cfg).loss(features(1), [sample])
+    own = dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3))
+    head = build_head(nrpn_head=dict(type='PaperNRPNHead', train_cfg=own), train_cfg=train_cfg)
+    assert 'loss_nrpn_cls' in head.loss(features(1), [sample])
+
+
+def test_other_faults_of_an_assigner_are_its_own(build_head, features, make_sample, monkeypatch):
+    head = build_head(**PAPER)
+    monkeypatch.delattr(head.nrpn_head.assigner, 'pos_iou_thr')
+    with pytest.raises(AttributeError, match='pos_iou_thr'):
+        head.loss(features(1), [make_sample([[8.0, 8, 24, 24]])])

@@ -1,19 +1,22 @@
 import copy
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs
+from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
 from mmengine.hub import get_config
 
 FOCAL = dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
-NRPN = dict(type='HardNegativeRPNHead')
+NRPN = dict(type='HardNegativeRPNHead')  # README's line
+SAMPLED = dict(type='HardNegativeRPNHead', loss_rank=None)
 METHODS = dict(
     nrpn=NRPN,
-    paper=dict(type='HardNegativeRPNHead', nrpn_head=dict(type='PaperNRPNHead')),
-    rank=dict(type='HardNegativeRPNHead', loss_cls=FOCAL, loss_rank=dict(type='HardNegativeRankLoss')),
-    rank_beside_stock=dict(type='HardNegativeRPNHead', loss_rank=dict(type='HardNegativeRankLoss')),
+    focal=dict(type='HardNegativeRPNHead', loss_cls=FOCAL),
+    sampled=SAMPLED,
+    paper=dict(SAMPLED, nrpn_head=dict(type='PaperNRPNHead')),
 )
 DETECTORS = {
     'RPN': 'rpn/rpn_r50_fpn_1x_coco.py',
@@ -25,7 +28,10 @@ DETECTORS = {
 
 def model_cfg(name, **rpn_head):
     """MMDetection's own config, smaller, and the lines that switch nRPN on."""
-    cfg = get_config(f'mmdet::{DETECTORS[name]}').model
+    return smaller(get_config(f'mmdet::{DETECTORS[name]}').model, **rpn_head)
+
+
+def smaller(cfg, **rpn_head):
     cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
     cfg.neck.in_channels = [8, 16, 32, 64]
     heads = cfg.get('roi_head', {}).get('bbox_head', [])
@@ -37,7 +43,7 @@ def model_cfg(name, **rpn_head):
     cfg.merge_from_dict({'model.rpn_head': rpn_head})
     if 'loss_cls' in rpn_head:
         cfg.model.train_cfg.rpn.sampler = dict(type='PseudoSampler')
-    elif rpn_head and 'loss_rank' not in rpn_head:
+    elif 'loss_rank' in rpn_head:
         cfg.model.train_cfg.rpn.sampler.type = 'NRPNSampler'
     return cfg.model
 
@@ -51,15 +57,17 @@ def inputs(model, with_mask):
 @pytest.mark.parametrize('name', DETECTORS)
 def test_trains_under_the_stock_detector(name, method):
     torch.manual_seed(0)
-    model = MODELS.build(model_cfg(name, **METHODS[method]))
-    model.init_weights()
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
+        model = MODELS.build(model_cfg(name, **METHODS[method]))
+        model.init_weights()
+        losses = model(**inputs(model, name == 'MaskRCNN'), mode='loss')
     assert type(model).__name__ == name
-    losses = model(**inputs(model, name == 'MaskRCNN'), mode='loss')
     assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_nrpn_cls', 'nrpn_false_positives'} <= set(losses)
     assert ('loss_nrpn_bbox' in losses) is (method == 'paper')
-    assert ('loss_rpn_rank' in losses) is ('rank' in method)
+    assert ('loss_rpn_rank' in losses) is (method in ('nrpn', 'focal'))
     total, logged = model.parse_losses(losses)
-    assert ({'rpn_hard_neg_score', 'rpn_random_neg_score'} <= set(logged)) is ('rank' not in method)
+    assert ({'rpn_hard_neg_score', 'rpn_random_neg_score'} <= set(logged)) is (method in ('sampled', 'paper'))
     parts = [value for key, value in logged.items() if 'loss' in key and key != 'loss']
     torch.testing.assert_close(total, sum(parts))  # what is only logged is not trained on
     total.backward()
@@ -67,7 +75,7 @@ def test_trains_under_the_stock_detector(name, method):
     assert all(torch.isfinite(p.grad).all() for p in head.parameters())
 
 
-@pytest.mark.parametrize('method', ['nrpn', 'paper'])
+@pytest.mark.parametrize('method', ['sampled', 'paper'])
 @pytest.mark.parametrize('name', DETECTORS)
 def test_samples_what_its_nrpn_finds_hard(name, method, monkeypatch):
     """The hardest alone are in its pool, so every other sampled negative is easier, by what the nRPN returned."""
@@ -116,3 +124,20 @@ def test_the_same_seed_gives_the_stock_weights():
         states.append(model.state_dict())
     for key, value in states[0].items():
         assert torch.equal(states[1][key], value) and torch.equal(states[2][key], value), key
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_trains_under_a_tracker_on_mmdetections_own_fixture(method):
+    """Its ignored objects are NumPy arrays in float64 without labels."""
+    cfg = get_config('mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py').model
+    cfg.detector = smaller(cfg.detector, **METHODS[method])
+    cfg.detector.init_cfg = None
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    batch = model.data_preprocessor(demo_track_inputs(num_frames=2, key_frames_inds=[0]), True)
+    assert isinstance(batch['data_samples'][0][0].ignored_instances.bboxes, np.ndarray)
+    total, logged = model.parse_losses(model(**batch, mode='loss'))
+    total.backward()
+    assert {'loss_track', 'loss_rpn_cls', 'loss_nrpn_cls'} <= set(logged)
+    assert all(torch.isfinite(p.grad).all() for p in model.detector.rpn_head.parameters())

@@ -5,10 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from mmdet.models.task_modules import MaxIoUAssigner
 from mmdet.models.utils import filter_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.bbox import HorizontalBoxes, bbox_overlaps
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.structures import InstanceData
@@ -202,6 +203,45 @@ def test_a_box_is_an_object_or_ignored_and_never_lost(build, monkeypatch, score)
     assert samples[0].ignored_instances.bboxes.tolist() == before and len(samples[0].gt_instances) == 2
 
 
+class FieldReadingAssigner(MaxIoUAssigner):
+    """Reads all that an ignored object has."""
+
+    fields: tuple
+
+    def assign(self, pred_instances, gt_instances, gt_instances_ignore=None, **kwargs):
+        self.seen = {field: gt_instances_ignore[field] for field in self.fields}
+        return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)
+
+
+EARLIER = [100.0, 100, 120, 120]
+EARLIER_IGNORED = dict(
+    nothing=InstanceData(bboxes=torch.zeros(0, 4)),
+    labelled=InstanceData(bboxes=torch.tensor([EARLIER]), labels=torch.tensor([2])),
+    scored=InstanceData(bboxes=HorizontalBoxes([EARLIER]), labels=torch.tensor([2]), scores=torch.tensor([0.25])),
+    numpy=InstanceData(bboxes=np.array([EARLIER]), labels=np.array([2]), reason=['crowd']),
+    boxes_alone=InstanceData(bboxes=np.array([EARLIER])),
+)
+
+
+@pytest.mark.parametrize('earlier', EARLIER_IGNORED)
+def test_what_is_ignored_reaches_the_assigner_whole(build, earlier):
+    """With every field that all ignored objects of the image have."""
+    model = build('IgnoringSoftTeacher')
+    samples = of_student(model, (SURE, 0.95), (UNSURE, 0.625))
+    samples[0].ignored_instances = given = copy.deepcopy(EARLIER_IGNORED[earlier])
+    before = {} if earlier == 'nothing' else dict(bboxes=[EARLIER], labels=[2], scores=[0.25])
+    own = dict(bboxes=[UNSURE_OF_STUDENT], labels=[1], scores=[0.625])
+    fields = [key for key in own if not before or key in given]
+    assigner = FieldReadingAssigner(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, ignore_iof_thr=0.5)
+    model.student.rpn_head.assigner, assigner.fields = assigner, fields
+    rpn_step(model, samples)
+    assert {key: value.tolist() for key, value in assigner.seen.items()} == {
+        key: before.get(key, []) + own[key] for key in fields
+    }
+    assert given is samples[0].ignored_instances and {*given.keys()} == {*EARLIER_IGNORED[earlier].keys()}
+    assert type(given.bboxes) is type(EARLIER_IGNORED[earlier].bboxes)
+
+
 def test_an_image_on_which_the_teacher_finds_nothing(build, watch):
     model = build('IgnoringSoftTeacher')
     seen = watch(model)
@@ -235,9 +275,9 @@ def test_an_image_on_which_the_teacher_is_sure_of_nothing(build, watch, kind):
             dict(rpn_pseudo_thr=0.3),
             "_score_thr=0.5 and rpn_pseudo_thr=0.9, or type='So",
         ),
-        (dict(rpn_pseudo_thr=90), r'semi_train_cfg.rpn_pseudo_thr must be a score in \[0, 1\], got rpn_pseudo_thr=90'),
-        (dict(pseudo_label_initial_score_thr='0.5'), "got pseudo_label_initial_score_thr='0.5'"),
-        (dict(rpn_pseudo_thr=None), 'got rpn_pseudo_thr=None'),
+        (dict(rpn_pseudo_thr=90), r'rpn_pseudo_thr must be a number in \[0, 1\], got semi_train_cfg.rpn_pseudo_thr=90'),
+        (dict(pseudo_label_initial_score_thr='0.5'), "got semi_train_cfg.pseudo_label_initial_score_thr='0.5'"),
+        (dict(rpn_pseudo_thr=None), 'got semi_train_cfg.rpn_pseudo_thr=None'),
     ],
 )
 def test_thresholds_without_a_score_between_them_are_refused(build, thresholds, words):

@@ -5,12 +5,11 @@ import torch
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.task_modules.samplers import RandomSampler, SamplingResult
 from mmdet.registry import TASK_UTILS
-from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.profiler import record_function
 
-from ....utils import check_number
+from ....utils import check_number, running_loop
 
 
 @TASK_UTILS.register_module()
@@ -73,9 +72,7 @@ class NRPNSampler(RandomSampler):
                 'hardness of every anchor; write add_gt_as_proposals=False'
             )
         super().__init__(int(num), pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
-        self.hard_fraction = hard_fraction
-        self.pool_factor = int(pool_factor)
-        self.warmup = warmup
+        self.hard_fraction, self.pool_factor, self.warmup = hard_fraction, int(pool_factor), warmup
         if context is not None and not getattr(context, 'may_have_nrpn_sampler', False):
             warnings.warn(
                 f'NRPNSampler in {type(context).__name__} gets no hardness and samples every negative at random; '
@@ -152,11 +149,7 @@ class NRPNSampler(RandomSampler):
         return pool[torch.randperm(len(pool), device=pool.device)[:num]]
 
     def _current_hard_fraction(self) -> float:
-        if self.warmup == 0:
+        loop = running_loop('max_iters') if self.warmup else None
+        if loop is None:
             return self.hard_fraction
-        hub = MessageHub.get_current_instance()
-        max_iters = hub.get_info('max_iters', None)
-        if not max_iters:
-            return self.hard_fraction
-        progress = hub.get_info('iter', 0) / max_iters
-        return self.hard_fraction * min(progress / self.warmup, 1.0)
+        return self.hard_fraction * min(loop.iter / (loop.max_iters * self.warmup), 1.0)

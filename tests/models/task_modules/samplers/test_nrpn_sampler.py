@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.task_modules.samplers import RandomSampler
-from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from mmdet_nrpn import NRPNSampler
@@ -149,15 +150,64 @@ def test_permuting_the_anchors_permutes_the_hard_draws():
     assert {int(perm[i]) for i in permuted} == plain
 
 
-def test_the_hard_share_grows_over_the_warmup():
-    sampler = NRPNSampler(100, 0.5, hard_fraction=0.8, warmup=0.5)
-    hub = MessageHub.get_instance('test_warmup')  # becomes the current one, as a runner's does
-    hub.update_info('max_iters', 1000)
-    shares = []
-    for iteration in (0, 125, 250, 500, 999):
-        hub.update_info('iter', iteration)
-        shares.append(len(sample(sampler, torch.zeros(500).long(), torch.rand(500)).hard_neg_inds))
-    assert shares == [0, 20, 40, 80, 80]  # 100 negatives; full at iteration 500
+class Drawing(BaseModel):
+    """A model whose step samples once, and keeps how many negatives were hard, of 100."""
+
+    def __init__(self, warmup):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.sampler, self.shares = NRPNSampler(100, 0.5, hard_fraction=0.8, warmup=warmup), []
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        self.shares.append(len(sample(self.sampler, torch.zeros(500).long(), torch.rand(500)).hard_neg_inds))
+        return dict(loss=self.weight)
+
+
+@pytest.fixture
+def make_runner(tmp_path):
+    def make(name, model, max_iters=8, **train_cfg):
+        data = dict(dataset=[dict(inputs=0)] * 2, sampler=dict(type='DefaultSampler'), batch_size=1)
+        optimizer = dict(optimizer=dict(type='SGD', lr=0.1))
+        train_cfg = train_cfg or dict(by_epoch=False, max_iters=max_iters)
+        return Runner(
+            model, str(tmp_path), data, train_cfg=train_cfg, optim_wrapper=optimizer, experiment_name=name,
+            default_scope=None, log_level='ERROR',
+        )  # fmt: skip
+
+    return make
+
+
+GROWS = [0, 20, 40, 60, 80, 80, 80, 80]  # over the first half of 8 steps
+
+
+def test_the_hard_share_grows_over_the_warmup(make_runner):
+    model = Drawing(0.5)
+    make_runner('iterations', model).train()
+    assert model.shares == GROWS
+    model = Drawing(0.5)
+    make_runner('epochs', model, by_epoch=True, max_epochs=4).train()
+    assert model.shares == GROWS
+    model(None)
+    assert model.shares[-1] == 80  # outside of a training
+
+
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+def test_each_of_two_runners_has_its_own_warmup(make_runner, order):
+    """MMEngine's current message hub is that of the runner created last."""
+    models = Drawing(0.5), Drawing(0.5)
+    runners = [make_runner(f'runner {i} of {order}', model) for i, model in enumerate(models)]
+    for i in order:
+        runners[i].train()
+    assert [model.shares for model in models] == [GROWS, GROWS]
+
+
+def test_a_runner_that_trains_within_anothers_step_has_its_own_warmup(make_runner):
+    inner, outer = Drawing(0.5), Drawing(0.5)
+    runners = make_runner('outer', outer), make_runner('inner', inner)
+    draw = outer.forward
+    outer.forward = lambda *args, **kwargs: (outer.shares or runners[1].train(), draw(*args, **kwargs))[1]
+    runners[0].train()
+    assert [inner.shares, outer.shares] == [GROWS, GROWS]
 
 
 @pytest.mark.parametrize(

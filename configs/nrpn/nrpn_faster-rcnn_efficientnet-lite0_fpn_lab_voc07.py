@@ -1,2 +1,0 @@
-_base_ = ['./faster-rcnn_efficientnet-lite0_fpn_lab_voc07.py', './_base_/methods/nrpn.py']
-model = _base_.method

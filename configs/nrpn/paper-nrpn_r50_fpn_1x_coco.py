@@ -1,2 +1,0 @@
-_base_ = ['./rpn_r50_fpn_1x_coco.py', './_base_/methods/paper-nrpn.py']
-model = _base_.method

@@ -1,2 +1,0 @@
-_base_ = ['./rpn_r50-caffe_fpn_1x_voc07.py', './_base_/methods/rpn-focal-rank.py']
-model = _base_.method

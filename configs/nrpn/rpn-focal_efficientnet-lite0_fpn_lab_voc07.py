@@ -1,2 +1,0 @@
-_base_ = ['./rpn_efficientnet-lite0_fpn_lab_voc07.py', './_base_/methods/rpn-focal.py']
-model = _base_.method

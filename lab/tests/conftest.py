@@ -1,0 +1,27 @@
+"""The fixtures of the package's own tests, and where results lie."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# tools that these tests start find lab, as with PYTHONPATH=. from the root
+os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+_spec = importlib.util.spec_from_file_location('fixtures', ROOT / 'tests' / 'conftest.py')
+sys.modules['fixtures'] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules['fixtures'])
+from fixtures import *  # noqa: E402, F403
+
+
+@pytest.fixture
+def results():
+    """A file of results by its name: docs/results has those that the docs show."""
+
+    def find(name):
+        (path,) = (path for path in (ROOT / folder / 'results' / name for folder in ('docs', 'lab')) if path.exists())
+        return path
+
+    return find

@@ -1,0 +1,147 @@
+"""Rows of a file, and what becomes of a row's config before it is run."""
+
+import json
+import os
+
+import pytest
+from benchmark.rows import Row, of_configs, of_file
+from benchmark.runs import Run
+from mmengine.config import Config
+
+STOCK = 'rpn_r18-w16_fpn_demo_shapes'
+PURE_PYTHON = """
+from mmdet.models import RPN
+default_scope = None
+model = dict(type=RPN)
+custom_hooks = None
+val_evaluator = None
+"""
+
+
+@pytest.fixture
+def rows_of(repo, tmp_path):
+    """The rows of a file with this content, where ``{configs}`` is the folder of configs relative to it."""
+
+    def rows(content):
+        text = content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / 'rows.json').write_text(text.replace('{configs}', os.path.relpath(repo / 'configs/nrpn', tmp_path)))
+        return of_file(tmp_path / 'rows.json')
+
+    return rows
+
+
+def test_rows_of_a_file_are_configs_and_what_is_changed_in_them(rows_of, repo):
+    stock, half = rows_of(
+        {
+            '*': {'train_cfg.max_iters': 3, 'train_dataloader.batch_size': 2, 'load_from': 'a.pth'},
+            'stock': {'config': f'{{configs}}/{STOCK}.py'},
+            'half': {
+                'config': '{configs}/paper-nrpn_r18-w16_fpn_demo_shapes.py',
+                'model.train_cfg.rpn.sampler.hard_fraction': 0.5,
+                'train_dataloader.batch_size': 4,
+            },
+        }
+    )
+    assert (stock.name, half.name) == ('stock', 'half')
+    assert stock.source.resolve() == repo / 'configs' / 'nrpn' / f'{STOCK}.py'
+    assert stock.cfg.train_cfg.max_iters == half.cfg.train_cfg.max_iters == 3
+    assert stock.cfg.load_from == 'a.pth'  # in no config, and known to the runner
+    assert half.cfg.model.train_cfg.rpn.sampler.hard_fraction == 0.5
+    assert [row.cfg.train_dataloader.batch_size for row in (stock, half)] == [2, 4]
+
+
+GOOD = f'{{configs}}/{STOCK}.py'
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        ({'mine': {'config': 'nowhere.py'}}, "row 'mine': config .*nowhere.py is not there"),
+        ({'mine': {}}, "row 'mine': config .* is not there"),
+        ({'mine': {'config': GOOD, 'modle.rpn_head.type': 'RPNHead'}}, "row 'mine': modle.rpn_head.type would change"),
+        ({'a/b': {'config': GOOD}}, "row 'a/b': .* without '/'"),
+        ({'..': {'config': GOOD}}, "row '..': .* without '/'"),
+        ({}, 'has no row'),
+        ({'*': {'train_cfg.max_iters': 3}}, 'has no row'),
+        ('{"mine": ', 'is no JSON of'),
+        ([], 'is no JSON of'),
+        ({'mine': 'a.py'}, 'is no JSON of'),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_told(rows_of, content, said):
+    with pytest.raises(ValueError, match=f'rows.json:? .*{said}|rows.json: {said}'):
+        rows_of(content)
+
+
+@pytest.fixture
+def run_of(repo, tmp_path):
+    """The run of the stock demo config with some lines more."""
+
+    def run(lines='', seed=3):
+        (tmp_path / 'mine.py').write_text(f"_base_ = ['{repo}/configs/nrpn/{STOCK}.py']\n{lines}\n")
+        return Run(of_configs([tmp_path / 'mine.py'])[0], seed, tmp_path / 'work')
+
+    return run
+
+
+def test_all_that_is_written_goes_to_the_runs_folder(run_of):
+    cfg = run_of("""
+default_hooks = dict(checkpoint=dict(out_dir='shared'), logger=dict(out_dir='shared'))
+custom_hooks = [dict(type='MyHook', log_dir='shared', path='of/input', inner=[dict(save_path='shared/a.txt')])]
+visualizer = dict(save_dir='shared', vis_backends=[dict(type='TensorboardVisBackend', save_dir='shared')])
+val_evaluator = dict(_delete_=True, type='CocoMetric', outfile_prefix='shared/test', ann_file='of/input')
+""")
+    folder = str(cfg.folder)
+    cfg = cfg.cfg
+    assert 'shared' not in cfg.pretty_text.replace(folder, '')
+    assert cfg.default_hooks.checkpoint.out_dir == cfg.default_hooks.logger.out_dir == folder
+    mine = cfg.custom_hooks[0]
+    assert (mine.log_dir, mine.path, mine.inner[0].save_path) == (folder, 'of/input', f'{folder}/a.txt')
+    assert cfg.visualizer.vis_backends == [dict(type='TensorboardVisBackend')]  # beside the log
+    assert cfg.val_evaluator[0].outfile_prefix == f'{folder}/test' and cfg.val_evaluator[0].ann_file == 'of/input'
+
+
+@pytest.mark.parametrize(
+    ('given', 'kept'),
+    [
+        ("dict(type='CocoMetric', metric='bbox')", ['CocoMetric']),
+        ("[dict(type='ProposalMetric', iou_thrs=0.5), dict(type='VOCMetric', metric='mAP')]", ['VOCMetric']),
+        ("dict(type='CocoMetric', metric='proposal_fast')", []),
+        ("dict(type='CocoMetric', metric=['proposal'])", []),
+        ('None', []),
+    ],
+)
+def test_evaluators_of_the_config_stay_beside_proposal_metric(run_of, given, kept):
+    cfg = run_of(f'del_ = {given}\nval_evaluator = del_').cfg
+    given = [evaluator.type for evaluator in cfg.val_evaluator if evaluator.type not in ('CocoMetric', 'VOCMetric')]
+    assert given == ['mmdet.ProposalMetric']
+    assert [evaluator.type for evaluator in cfg.val_evaluator][:-1] == kept
+
+
+def test_a_trackers_own_evaluators_are_all(repo, tmp_path):
+    (config,) = (repo / 'configs' / 'nrpn').glob('qdtrack_*.py')
+    cfg = Run(of_configs([config])[0], 0, tmp_path).cfg
+    assert [evaluator.type for evaluator in cfg.val_evaluator] == ['MOTChallengeMetric']
+
+
+@pytest.mark.parametrize('given', [['z', 'a'], ['mmdet_nrpn', 'a'], 'a', None])
+def test_imports_keep_their_order(tmp_path, given):
+    row = Row('mine', tmp_path / 'mine.py', Config(dict(model={}, custom_imports=given and dict(imports=given))))
+    names = [given] if isinstance(given, str) else given or []
+    expected = names if 'mmdet_nrpn' in names else [*names, 'mmdet_nrpn']
+    assert Run(row, 0, tmp_path).cfg.custom_imports.imports == expected
+
+
+def test_a_config_without_a_default_scope(tmp_path):
+    """Pure-Python configs have ``default_scope=None``, where a name needs a scope."""
+    (tmp_path / 'mine.py').write_text(PURE_PYTHON)
+    run = Run(of_configs([tmp_path / 'mine.py'])[0], 0, tmp_path / 'work')
+    run.prepare()
+    read = Config.fromfile(run.config_file)
+    assert read.default_scope is None
+    assert all(hook.type.startswith('mmdet.') for hook in read.custom_hooks)
+    assert [evaluator.type for evaluator in read.val_evaluator] == ['mmdet.ProposalMetric']
+
+
+def test_all_else_that_a_config_says_of_randomness_stays(run_of):
+    assert run_of('randomness = dict(seed=7, deterministic=True)').cfg.randomness == dict(seed=3, deterministic=True)

@@ -1,0 +1,215 @@
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+
+TOOL = 'tools/fold/strip.py'
+# predictions of a stock RPN where mmdet_nrpn cannot be imported
+STOCK = """
+import json, sys
+assert 'mmdet_nrpn' not in sys.modules
+sys.modules['mmdet_nrpn'] = None
+import torch
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+register_all_modules()
+cfg = Config.fromfile('configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py', import_custom_modules=False)
+model = MODELS.build(cfg.model).eval()
+model.load_state_dict(torch.load(sys.argv[1], weights_only=True)['state_dict'], strict=True)
+with torch.no_grad():
+    batch = model.data_preprocessor(demo_mm_inputs(1, [[3, 64, 96]]), False)
+    (sample,) = model(**batch, mode='predict')
+    logits = torch.cat([level.flatten() for level in model.bbox_head(model.extract_feat(batch['inputs']))[0]])
+instances = sample.pred_instances
+print(json.dumps([instances.bboxes.tolist(), instances.scores.tolist(), logits.tolist()]))
+"""
+
+
+EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.3)]"
+
+
+@pytest.fixture(scope='module')
+def train_two_steps(tmp_path_factory):
+    """Train a config of the embedded data set for two steps, once; with an nRPN that has learnt something."""
+    trained = {}
+
+    def train(run_tool, repo, shapes, method, more_lines):
+        if (method, more_lines) not in trained:
+            work = tmp_path_factory.mktemp('work')
+            base = repo / 'configs' / 'nrpn' / f'{method}_r18-w16_fpn_demo_shapes.py'
+            (work / 'config.py').write_text(f"_base_ = ['{base}']\n{more_lines}\n")
+            done = run_tool(
+                'tools/train.py', work / 'config.py', '--work-dir', work,
+                '--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=9', 'train_dataloader.batch_size=2',
+                'default_hooks.checkpoint.interval=2', 'optim_wrapper.optimizer.lr=0.05', SHAPES_ROOT=f'{shapes}/',
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            trained[method, more_lines] = work / 'iter_2.pth'
+        return trained[method, more_lines]
+
+    return train
+
+
+def predictions_where_the_package_is_not(run_tool, published, shapes, tmp_path):
+    (tmp_path / 'stock.py').write_text(STOCK)
+    stock = run_tool(tmp_path / 'stock.py', published, SHAPES_ROOT=f'{shapes}/')
+    assert stock.returncode == 0, stock.stderr
+    return json.loads(stock.stdout.splitlines()[-1])
+
+
+def predictions_of_the_training_model(repo, method, checkpoint, fold):
+    """By the training model itself, whose RPN's logits are s - fold * n."""
+    model = MODELS.build(Config.fromfile(repo / 'configs' / 'nrpn' / f'{method}_r18-w16_fpn_demo_shapes.py').model)
+    load_checkpoint(model.eval(), str(checkpoint), map_location='cpu', strict=True)
+    head = model.bbox_head
+    with torch.no_grad():
+        batch = model.data_preprocessor(demo_mm_inputs(1, [[3, 64, 96]]), False)
+        (cls_scores, bbox_preds), hidden = head.forward_with_hidden(model.extract_feat(batch['inputs']))
+        if fold:
+            cls_scores = [s - fold * n for s, n in zip(cls_scores, head.nrpn_head(hidden))]
+        logits = torch.cat([level.flatten() for level in cls_scores])
+        metas = [sample.metainfo for sample in batch['data_samples']]
+        (result,) = head.predict_by_feat(cls_scores, bbox_preds, batch_img_metas=metas, rescale=True)
+    return result, logits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'method, fold, more_lines',
+    [('paper-nrpn', 0, ''), ('nrpn-focal', 0.7, EMA)],
+)
+def test_a_stock_model_loads_it_strictly_and_predicts_the_same(
+    run_tool, repo, shapes, tmp_path, train_two_steps, method, fold, more_lines
+):
+    trained = train_two_steps(run_tool, repo, shapes, method, more_lines)
+    assert ('ema_state_dict' in torch.load(trained, weights_only=False)) is bool(more_lines)
+    done = run_tool(TOOL, trained, tmp_path / 'out', *(['--fold', fold] if fold else []))
+    assert done.returncode == 0, done.stderr
+    (published,) = (tmp_path / 'out').iterdir()
+    digest = hashlib.sha256(published.read_bytes()).hexdigest()
+    assert published.name == f'iter_2{f"-fold{fold}" if fold else ""}-{digest[:8]}.pth'
+    assert published.stat().st_size < 0.6 * trained.stat().st_size
+    bboxes, scores, logits = map(
+        torch.tensor, predictions_where_the_package_is_not(run_tool, published, shapes, tmp_path)
+    )
+    expected, expected_logits = predictions_of_the_training_model(repo, method, trained, fold)
+    # scores alone: boxes of nearly equal scores may change places
+    torch.testing.assert_close(logits, expected_logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(scores, expected.scores, rtol=1e-5, atol=1e-5)
+    if fold == 0:
+        assert torch.equal(bboxes, expected.bboxes) and torch.equal(scores, expected.scores)
+    else:
+        plain = predictions_of_the_training_model(repo, method, trained, 0)[1]
+        assert (plain - logits).abs().max() > 1e-3
+
+
+def test_folding_comes_after_averaging(run_tool, tmp_path):
+    """EMAHook saves the averaged weights as state_dict, and the last step's beside them."""
+    part = {'rpn_head.rpn_cls': 3.0, 'rpn_head.nrpn_head.nrpn_cls': 2.0}
+    state = {f'{key}.{end}': torch.full((1,), value) for key, value in part.items() for end in ('weight', 'bias')}
+    last = {key: value + 100 for key, value in state.items()}
+    torch.save(dict(state_dict=state, ema_state_dict=last), tmp_path / 'a.pth')
+    done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out', '--fold', '0.5')
+    assert done.returncode == 0, done.stderr
+    (published,) = (tmp_path / 'out').iterdir()
+    written = torch.load(published, weights_only=True)
+    assert written['state_dict'] == {'rpn_head.rpn_cls.weight': 2.0, 'rpn_head.rpn_cls.bias': 2.0}
+    assert written['meta'] == dict(fold=0.5) and published.name.startswith('a-fold0.5-')
+    assert 'ema_state_dict' not in written
+
+
+def test_fold_zero_is_strip_and_every_rpn_is_folded(run_tool, tmp_path):
+    """A teacher's and a student's, as in semi-supervised training."""
+    state = {}
+    for model in ('teacher', 'student'):
+        for end in ('weight', 'bias'):
+            state[f'{model}.rpn_head.rpn_cls.{end}'] = torch.randn(3)
+            state[f'{model}.rpn_head.nrpn_head.nrpn_cls.{end}'] = torch.randn(3)
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    written = []
+    for number, options in enumerate(([], ['--fold', '0'], ['--fold', '2'])):
+        done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / f'out{number}', *options)
+        assert done.returncode == 0, done.stderr
+        (published,) = (tmp_path / f'out{number}').iterdir()
+        written.append(torch.load(published, weights_only=True)['state_dict'])
+    assert written[0].keys() == written[1].keys() == written[2].keys()
+    for key, value in written[0].items():
+        assert torch.equal(value, written[1][key]) and torch.equal(value, state[key])
+        expected = value - 2 * state[key.replace('rpn_cls', 'nrpn_head.nrpn_cls')]
+        torch.testing.assert_close(written[2][key], expected)
+
+
+@pytest.mark.parametrize(
+    'meta, expected',
+    [
+        (None, {}),
+        (dict(epoch=2, cfg="type='NRPNHead'"), dict(epoch=2)),
+        (
+            dict(seed=np.int64(3), dataset_meta=dict(classes=('a',), palette=np.eye(2), sizes=[np.ones(2)])),
+            dict(seed=3, dataset_meta=dict(classes=('a',), palette=[[1, 0], [0, 1]], sizes=[[1, 1]])),
+        ),
+        (dict(dataset_meta=dict(classes=('a',), more=torch.ones(1))), dict(dataset_meta=dict(classes=('a',)))),
+    ],
+)
+def test_what_it_writes_is_readable_by_others_and_holds_plain_values_alone(run_tool, tmp_path, meta, expected):
+    state = {'rpn_head.nrpn_head.a': torch.zeros(1), 'rpn_head.b': torch.ones(1)}
+    torch.save(dict(state_dict=state, meta=meta), tmp_path / 'a.pth')
+    done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out')
+    assert done.returncode == 0, done.stderr
+    (published,) = (tmp_path / 'out').iterdir()
+    assert published.stat().st_mode == (tmp_path / 'a.pth').stat().st_mode
+    written = torch.load(published, weights_only=True)
+    assert written['meta'] == dict(expected, fold=0) and list(written['state_dict']) == ['rpn_head.b']
+    assert ('meta.dataset_meta.more' in done.stderr) == ('more' in str(meta))
+
+
+class Harmful:
+    def __reduce__(self):
+        return (os.system, ('touch harmed',))
+
+
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (dict(state_dict={'rpn_head.nrpn_head.rpn_conv.weight': torch.zeros(1)}), 'is no NRPNHead'),
+        (dict(state_dict={'rpn_head.nrpn_head.rpn_cls.weight': torch.zeros(1)}), 'leave --fold out'),
+        (dict(model=dict()), "has no 'state_dict'"),
+        (dict(state_dict={'rpn_head.rpn_cls.weight': torch.zeros(1)}), "no weights called '…nrpn_head.…'"),
+        (dict(state_dict={'rpn_head.nrpn_head.a': torch.zeros(1)}, more=Harmful()), 'system'),
+    ],
+)
+def test_refuses_what_is_no_checkpoint_of_ours(run_tool, repo, tmp_path, content, words):
+    torch.save(content, tmp_path / 'a.pth')
+    done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out', '--fold', '0.5')
+    assert done.returncode == 1 and words in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out').exists() and not (repo / 'harmed').exists()
+
+
+@pytest.mark.parametrize('size', [0, 2000])
+def test_refuses_a_file_that_was_cut_short(run_tool, tmp_path, size):
+    torch.save(dict(state_dict={'rpn_head.nrpn_head.a': torch.zeros(1000)}), tmp_path / 'a.pth')
+    (tmp_path / 'a.pth').write_bytes((tmp_path / 'a.pth').read_bytes()[:size])
+    done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out')
+    assert done.returncode == 1 and 'cannot be read' in done.stderr and 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('value', ['-1', 'nan', 'inf', 'half'])
+def test_refuses_a_factor_that_is_none(run_tool, tmp_path, value):
+    torch.save(dict(state_dict={'rpn_head.nrpn_head.a': torch.zeros(1)}), tmp_path / 'a.pth')
+    done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'out', f'--fold={value}')
+    assert done.returncode == 2 and '--fold' in done.stderr
+
+
+def test_refuses_a_file_in_the_place_of_the_folder(run_tool, tmp_path):
+    torch.save(dict(state_dict={'rpn_head.nrpn_head.a': torch.zeros(1)}), tmp_path / 'a.pth')
+    done = run_tool(TOOL, tmp_path / 'a.pth', tmp_path / 'a.pth')
+    assert done.returncode == 2 and 'name a folder' in done.stderr
