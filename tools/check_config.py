@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import OPTIMIZERS
@@ -74,7 +73,7 @@ class Check:
             raise ValueError('val_dataloader is not there, and all is measured on it; see docs/measuring.md')
         model = build_model(cfg)
         if checkpoint is None:
-            _check_start(cfg)
+            _check_named(cfg)
             check_training(cfg, build_optim_wrapper(model, cfg.optim_wrapper))
             train_set = self._dataset(cfg, 'train_dataloader')
         else:
@@ -89,16 +88,13 @@ class Check:
                 raise ValueError(missing)
 
     def _dataset(self, cfg: Config, loader: str) -> Dataset:
-        dataset = cfg[loader].dataset
-        key = repr((loader, dataset.to_dict()))
+        key = repr((loader, cfg[loader].dataset.to_dict()))
         if key not in self.datasets:
-            # a tracker's are videos, whose annotations are in no format that is known here
-            build = DATASETS.build(dataset) if 'tracker' in cfg.model else build_checked(dataset, f'{loader}.dataset')
-            self.datasets[key] = build
+            self.datasets[key] = build_checked(cfg[loader].dataset, f'{loader}.dataset')
         return self.datasets[key]
 
 
-def _check_start(cfg: Config) -> None:
+def _check_named(cfg: Config) -> None:
     optimizer = cfg.optim_wrapper.get('optimizer', {}).get('type')
     if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:  # MMEngine's error names no key
         raise ValueError(f"optim_wrapper.optimizer.type='{optimizer}' is not registered; check its spelling")

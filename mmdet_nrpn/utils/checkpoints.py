@@ -67,12 +67,8 @@ def fresh_nrpn_if_other(state_dict: dict, prefix: str, nrpn_head: Optional[nn.Mo
     """Let a checkpoint with another nRPN or none load, also strictly; it is called while a model loads.
 
     A model built for inference has no nRPN and leaves a training checkpoint's out. In training, a checkpoint without an
-    nRPN of this kind keeps the fresh one, and a line says so.
-
-    Args:
-        state_dict (dict): The checkpoint's weights, changed in place.
-        prefix (str): Of the RPN's keys.
-        nrpn_head (nn.Module, optional): The model's nRPN.
+    nRPN of this kind keeps the fresh one, and a line says so. ``state_dict``, the checkpoint's weights, is changed in
+    place; ``prefix`` is that of the RPN's keys in it.
     """
     prefix = prefix + NRPN_PREFIX
     given = {key: value for key, value in state_dict.items() if key.startswith(prefix)}

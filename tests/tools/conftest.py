@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 @pytest.fixture
 def make_own(repo, shapes, tmp_path):
-    """A run of the template for own data in VOC's or COCO's format, on the synthetic images, changed by a function."""
+    """The template for own data in VOC's or COCO's format, on the synthetic images, changed by a function."""
 
     def make(form, classes=CLASSES, spoil=None, lines='', template='rpn_r18_fpn_short'):
         if form == 'coco':

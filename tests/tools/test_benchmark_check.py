@@ -316,7 +316,7 @@ def test_short_names_of_weights_are_addresses(make_run, tmp_path, monkeypatch):
     assert re.search(r'open-mmlab://resnet50_v1c.*no way to https://.*\.pth', line), line
 
 
-def test_a_tracker_passes_though_its_videos_are_not_looked_at(run_tool, repo, tmp_path):
+def test_a_tracker_passes(run_tool, repo, tmp_path):
     tool, root = 'tools/dataset_converters/make_shape_sequences.py', tmp_path / 'sequences'
     done = run_tool(tool, root, '--train', 1, '--val', 1, '--frames', 3)
     assert done.returncode == 0, done.stderr

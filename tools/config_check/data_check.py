@@ -164,8 +164,8 @@ def _label_names(dataset: CocoDataset, content: dict) -> Tuple[str, ...]:
 def _count(infos: List[dict], names: Sequence[str]) -> Counter:
     """How many objects there are of each class, without ignored ones and those whose box has no area."""
     counts: Counter = Counter()
-    for info in infos:
-        for instance in info.get('instances', ()):
+    for frame in (frame for info in infos for frame in info.get('images', [info])):  # a video has several
+        for instance in frame.get('instances', ()):
             x1, y1, x2, y2 = instance['bbox']
             # boxes in fractions of the image may be rounded to one pixel in its corner
             if not instance.get('ignore_flag') and x2 > x1 and y2 > y1 and max(x2, y2) > 2:

@@ -13,7 +13,7 @@ def compare_labels(train_set: Dataset, val_set: Dataset, model: nn.Module) -> No
     """Compare what labels mean in training and measuring; what they mean is nothing to an RPN alone.
 
     Args:
-        train_set (Dataset): With the ``label_names`` of ``build_checked``, if it was checked.
+        train_set (Dataset): From ``build_checked``.
         val_set (Dataset): Likewise.
         model (nn.Module): That is to be trained.
 
@@ -26,9 +26,7 @@ def compare_labels(train_set: Dataset, val_set: Dataset, model: nn.Module) -> No
             f'val_dataloader.dataset has classes={val} and train_dataloader.dataset has {train}; write the same '
             'metainfo=dict(classes=...) into both (others on purpose: train first, then measure with --checkpoints)'
         )
-    names: Dict[str, Tuple[str, ...]] = {
-        file: names for data in (train_set, val_set) for file, names in getattr(data, 'label_names', {}).items()
-    }
+    names: Dict[str, Tuple[str, ...]] = {**train_set.label_names, **val_set.label_names}
     if isinstance(model, RPN) or not names:
         return
     first, *others = names

@@ -121,7 +121,9 @@ class NRPNSampler(RandomSampler):
             return super()._sample_neg(assign_result, num_expected, **kwargs)
         with record_function('nRPN: sampling'):
             is_free = assign_result.gt_inds == 0
-            num_hard = int(self._current_hard_fraction() * num_expected)
+            loop = running_loop('max_iters') if self.warmup else None
+            grown = 1.0 if loop is None else min(loop.iter / loop.max_iters / self.warmup, 1.0)
+            num_hard = int(self.hard_fraction * grown * num_expected)
             hard_inds = self.sample_hard(hardness.float().masked_fill(~is_free, -torch.inf), num_hard)
             is_free[hard_inds] = False
             others = is_free.nonzero().squeeze(1)
@@ -147,9 +149,3 @@ class NRPNSampler(RandomSampler):
         pool = order[hardness[order].topk(min(num * self.pool_factor, len(hardness))).indices]
         pool = pool[hardness[pool] > -torch.inf]
         return pool[torch.randperm(len(pool), device=pool.device)[:num]]
-
-    def _current_hard_fraction(self) -> float:
-        loop = running_loop('max_iters') if self.warmup else None
-        if loop is None:
-            return self.hard_fraction
-        return self.hard_fraction * min(loop.iter / (loop.max_iters * self.warmup), 1.0)
