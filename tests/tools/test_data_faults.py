@@ -332,7 +332,7 @@ def test_what_may_be_meant_is_a_remark(make_own, capsys, form, spoil, words):
 )
 def test_what_is_surely_wrong_is_an_error(make_own, form, spoil, words):
     line = told(make_own(form, spoil=spoil))
-    assert re.search(f'(train|test)_dataloader.dataset.*({words})', line), line
+    assert re.search(f'(train|val)_dataloader.dataset.*({words})', line), line
 
 
 def test_an_image_is_measured_once(make_own):

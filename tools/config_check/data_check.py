@@ -95,9 +95,7 @@ def _build(cfg: dict, key: str, found: Found) -> Dataset:
     try:
         dataset.full_init()
     except IndexError as error:  # of images by number
-        raise ValueError(
-            f'{key}.indices names others than the {len(dataset.data_list)} images that are left'
-        ) from error
+        raise ValueError(f'{key}.indices goes beyond its {len(dataset.data_list)} images') from error
     dataset[0]  # its pipeline works
     return dataset
 

@@ -8,27 +8,25 @@ from torch.utils.data import Dataset
 
 from .remarks import remark
 
-Names = Tuple[str, ...]
 
-
-def compare_labels(train_set: Dataset, test_set: Dataset, model: nn.Module) -> None:
+def compare_labels(train_set: Dataset, val_set: Dataset, model: nn.Module) -> None:
     """Compare what labels mean in training and measuring; what they mean is nothing to an RPN alone.
 
     Args:
         train_set (Dataset): From ``build_checked``.
-        test_set (Dataset): From ``build_checked``.
+        val_set (Dataset): Likewise.
         model (nn.Module): That is to be trained.
 
     Raises:
         ValueError: If a class has two labels, or its label is that of the background.
     """
-    train, test = (tuple(data.metainfo.get('classes') or ()) for data in (train_set, test_set))
-    if train != test:
+    train, val = (tuple(data.metainfo.get('classes') or ()) for data in (train_set, val_set))
+    if train != val:
         raise ValueError(
-            f'val_dataloader.dataset has classes={test} and train_dataloader.dataset has {train}; write the same '
+            f'val_dataloader.dataset has classes={val} and train_dataloader.dataset has {train}; write the same '
             'metainfo=dict(classes=...) into both (others on purpose: train first, then measure with --checkpoints)'
         )
-    names: Dict[str, Names] = {**train_set.label_names, **test_set.label_names}
+    names: Dict[str, Tuple[str, ...]] = {**train_set.label_names, **val_set.label_names}
     if isinstance(model, RPN) or not names:
         return
     first, *others = names

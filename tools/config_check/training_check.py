@@ -20,13 +20,13 @@ REGISTRIES = {
     'val_dataloader.batch_sampler': DATA_SAMPLERS,
     'val_dataloader.collate_fn': FUNCTIONS,
     'train_cfg': LOOPS,
-    'test_cfg': LOOPS,
+    'val_cfg': LOOPS,
     'log_processor': LOG_PROCESSORS,
     'visualizer': VISUALIZERS,
     'visualizer.vis_backends': VISBACKENDS,
 }
 # keys of several parts, each with a name; and those whose type MMEngine knows if it is not given
-GROUPS, HAVE_DEFAULT = ('default_hooks', 'param_scheduler'), ('train_cfg', 'test_cfg', 'log_processor')
+GROUPS, HAVE_DEFAULT = ('default_hooks', 'param_scheduler'), ('train_cfg', 'val_cfg', 'log_processor')
 TAKEN_OUT = ('type', '_scope_', 'priority')  # by MMEngine, before it builds
 
 
