@@ -1,4 +1,4 @@
-"""Draw README's picture from a page that browse_hard_negatives.py wrote of two RPNs: what each gets wrong in its top 10.
+"""Draw README's picture from a page that browse_hard_negatives.py wrote of two RPNs: what each gets wrong in its top 10
 
     python .dev_scripts/before_after.py work_dirs/demo/hard_negatives.html docs/images/before_after.jpg
 
