@@ -65,7 +65,7 @@ def test_weights_are_lent(repo):
 
 @pytest.mark.parametrize('model', ['soft-teacher', 'qdtrack'])
 def test_a_model_with_its_detector_inside_is_refused_with_what_to_give(run_tool, repo, model):
-    (config,) = (repo / 'configs' / 'nrpn').glob(f'{model}_*.py')
+    (config,) = (path for folder in ('configs/nrpn', 'lab/configs') for path in (repo / folder).glob(f'{model}_*.py'))
     done = run_tool(TOOL, config)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert f'{config}: model.type=' in done.stderr and 'the config of that detector alone' in done.stderr

@@ -10,7 +10,7 @@ import pytest
 import torch
 from benchmark.rows import of_file
 from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs
+from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
 
 import lab  # noqa: F401 (registers)
@@ -23,11 +23,20 @@ LEVELS = ((40, 8), (112, 16), (320, 32))  # channels and strides of the backbone
 GONE = ('ablation', 'all_anchors', 'long', 'more', 'val')
 
 
+def synthetic_frames(num):
+    """Frames of a sequence, with two objects each."""
+    key_frame = [0] if num > 1 else None
+    batch = demo_track_inputs(1, num, key_frames_inds=key_frame, image_shapes=(3, 64, 96), num_items=[2])
+    for frame in batch['data_samples'][0]:
+        frame.ignored_instances.bboxes = torch.from_numpy(frame.ignored_instances.bboxes)  # as data sets have them
+    return batch
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_builds_trains_a_step_and_predicts(path):
     cfg = Config.fromfile(path).model
-    cfg.backbone.init_cfg = None  # offline
+    cfg.get('detector', cfg).backbone.init_cfg = None  # offline
     torch.manual_seed(0)
     model = MODELS.build(cfg)
     model.init_weights()
@@ -35,14 +44,19 @@ def test_builds_trains_a_step_and_predicts(path):
     batch['data_samples'][0].set_metainfo(dict(pad_shape=(64, 96)))
     if 'lab' in path.stem:
         batch['inputs'] = [[torch.rand(channels, 64 // s, 96 // s)] for channels, s in LEVELS]
+    if 'qdtrack' in path.stem:
+        batch = synthetic_frames(2)
     loss, _ = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     model.eval()
+    is_tracker = 'track' in path.stem
+    batch = synthetic_frames(1) if is_tracker else batch
     with torch.no_grad():
         (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
     assert 'rcnn' in path.stem or len(result.pred_instances) > 0
+    assert not is_tracker or 'pred_track_instances' in result[0]
 
 
 @pytest.mark.parametrize('file', [file for file in ROWS if file.stem not in GONE], ids=lambda path: path.stem)

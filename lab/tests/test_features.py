@@ -112,17 +112,20 @@ def test_vocs_metric_takes_stored_objects_with_their_classes(stored):
 @pytest.mark.parametrize(
     'tool, words',
     [
-        ('browse_hard_negatives', 'val_dataloader: it gives no images, so there is nothing to show'),
-        ('ignore_false_positives', 'val_dataloader.dataset is a FeatureDataset without a pipeline'),
+        (
+            'tools/analysis_tools/browse_hard_negatives.py',
+            'val_dataloader: it gives no images',
+        ),
+        ('lab/scripts/ignore_false_positives.py', 'val_dataloader.dataset is a FeatureDataset without a pipeline'),
     ],
 )
 def test_tools_that_look_at_images_say_that_there_are_none(stored, repo, tmp_path, tool, words):
     (tmp_path / 'val').symlink_to(stored[2])
     config = repo / 'lab' / 'configs' / 'rpn_efficientnet-lite0_fpn_lab_voc07.py'
     torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), tmp_path / 'new.pth')
-    out = [*(['--out'] if tool == 'browse_hard_negatives' else []), tmp_path / 'out']
+    out = [*(['--out'] if 'browse' in tool else []), tmp_path / 'out']
     done = subprocess.run(
-        [sys.executable, repo / 'tools' / 'analysis_tools' / f'{tool}.py', config, tmp_path / 'new.pth', *out],
+        [sys.executable, repo / tool, config, tmp_path / 'new.pth', *out],
         env={**os.environ, 'FEATURES': f'{tmp_path}/'}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1 and f'{config}: {words}' in done.stderr, done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs, demo_track_inputs
+from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 
 PAPER = ('paper-nrpn', 'paper-nrpn-overlap')
@@ -14,8 +14,7 @@ RANKING = ('nrpn', 'nrpn-focal')
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*.py'))
 # a test of its own trains them: tests/models/detectors/test_ignoring_soft_teacher.py
 TEACHERS = [path for path in CONFIGS if 'soft-teacher' in path.stem]
-TRACKERS = [path for path in CONFIGS if 'qdtrack' in path.stem or 'bytetrack' in path.stem]
-STOCK = ('rpn', 'rpn-focal', 'faster-rcnn', 'qdtrack', 'bytetrack', 'soft-teacher')
+STOCK = ('rpn', 'rpn-focal', 'faster-rcnn', 'soft-teacher')
 
 
 def load(path):
@@ -25,7 +24,7 @@ def load(path):
 
 
 def detector_of(cfg):
-    """The part of the model that has the RPN: the model itself, or a tracker's or teacher's detector."""
+    """The part of the model that has the RPN: the model itself, or a teacher's detector."""
     return cfg.model.get('detector', cfg.model)
 
 
@@ -33,15 +32,6 @@ def synthetic_batch():
     """An image of 64x96 with two objects."""
     batch = demo_mm_inputs(1, [[3, 64, 96]], num_items=[2], num_classes=2, with_mask=True)
     batch['data_samples'][0].set_metainfo(dict(pad_shape=(64, 96)))
-    return batch
-
-
-def synthetic_frames(num):
-    """Frames of a sequence, with two objects each."""
-    key_frame = [0] if num > 1 else None
-    batch = demo_track_inputs(1, num, key_frames_inds=key_frame, image_shapes=(3, 64, 96), num_items=[2])
-    for frame in batch['data_samples'][0]:
-        frame.ignored_instances.bboxes = torch.from_numpy(frame.ignored_instances.bboxes)  # as data sets have them
     return batch
 
 
@@ -53,7 +43,7 @@ def test_builds_trains_a_step_and_predicts(path):
         warnings.filterwarnings('error', message='.*(NRPN|HardNegative).*')
         model = MODELS.build(load(path).model)
     model.init_weights()
-    batch = synthetic_frames(2) if 'qdtrack' in path.stem else synthetic_batch()
+    batch = synthetic_batch()
     loss, logged = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)
@@ -64,12 +54,10 @@ def test_builds_trains_a_step_and_predicts(path):
     assert ('rpn_hard_neg_score' in logged) is (method in PAPER)
     assert ('loss_rpn_rank' in logged) is (method in RANKING)
     model.eval()
-    batch = synthetic_frames(1) if path in TRACKERS else batch
     with torch.no_grad():
         (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
     # a detector that has learnt nothing need not find anything
     assert 'rcnn' in path.stem or len(result.pred_instances) > 0
-    assert path not in TRACKERS or 'pred_track_instances' in result[0]
 
 
 @pytest.mark.parametrize('method', ['rpn-focal', 'nrpn-focal', 'paper-nrpn-overlap'])
@@ -121,8 +109,7 @@ def test_does_what_its_name_says(path):
     data = cfg.train_dataloader.dataset
     if rest[-1] in ('coco', 'voc07'):
         assert data.type == dict(coco='CocoDataset', voc07='VOCDataset')[rest[-1]]
-    assert (cfg.val_evaluator.type == 'MOTChallengeMetric') is (path in TRACKERS)
-    assert (detector is not cfg.model) is (path in TRACKERS + TEACHERS)
+    assert (detector is not cfg.model) is (path in TEACHERS)
     is_rpn = cfg.model.type == 'RPN'
     assert is_rpn is not any('rcnn' in part for part in (method, *rest))
     assert (cfg.val_evaluator.type == 'ProposalMetric') is is_rpn

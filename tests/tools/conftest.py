@@ -3,6 +3,18 @@ from as_coco import CLASSES, as_coco
 from check_config import Row
 from mmengine.config import Config
 
+TRACKER = """
+_base_ = ['mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py']
+model = dict(detector=dict(init_cfg=None, backbone=dict(init_cfg=None)))
+"""
+
+
+@pytest.fixture
+def tracker(tmp_path):
+    """A config: MMDetection's QDTrack, which has its detector inside, without its weights, which are not here."""
+    (tmp_path / 'tracker.py').write_text(TRACKER)
+    return tmp_path / 'tracker.py'
+
 
 @pytest.fixture
 def make_own(repo, shapes, tmp_path):

@@ -9,8 +9,6 @@ READ_FILES = [
     ('tools/analysis_tools/browse_hard_negatives.py', ['nowhere', __file__]),
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, 'nowhere']),
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, __file__, '--baseline', CONFIG, 'nowhere']),
-    ('tools/analysis_tools/ignore_false_positives.py', ['nowhere', __file__, 'new.json']),
-    ('tools/analysis_tools/ignore_false_positives.py', [CONFIG, 'nowhere', 'new.json']),
     ('tools/fold/sweep.py', ['nowhere', __file__]),
     ('tools/fold/sweep.py', [CONFIG, 'nowhere']),
     ('tools/benchmark', [CONFIG, 'nowhere', '--dry-run']),
@@ -24,7 +22,6 @@ READ_FILES = [
 COUNTS = [
     (COUNT, [CONFIG], '--num-images', 1),
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, __file__], '--images', 1),
-    ('tools/analysis_tools/ignore_false_positives.py', [CONFIG, __file__, 'new.json'], '--per-image', 1),
     ('tools/benchmark', [CONFIG, '--dry-run'], '--jobs', 1),
     ('tools/benchmark', [CONFIG, '--dry-run'], '--seeds', 0),
     ('tools/fold/fit.py', [CONFIG, __file__, '--out', 'new.pth'], '--iters', 1),

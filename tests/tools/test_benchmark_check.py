@@ -1,5 +1,6 @@
 """What is wrong with a config or its data is told before any training, in one line with the file, key and remedy."""
 
+import json
 import re
 
 import numpy as np
@@ -316,11 +317,18 @@ def test_short_names_of_weights_are_addresses(make_run, tmp_path, monkeypatch):
     assert re.search(r'open-mmlab://resnet50_v1c.*no way to https://.*\.pth', line), line
 
 
-def test_a_tracker_passes(run_tool, repo, tmp_path):
-    tool, root = 'tools/dataset_converters/make_shape_sequences.py', tmp_path / 'sequences'
-    done = run_tool(tool, root, '--train', 1, '--val', 1, '--frames', 3)
-    assert done.returncode == 0, done.stderr
-    (config,) = (repo / 'configs' / 'nrpn').glob('qdtrack_*.py')
-    done = run_tool('tools/check_config.py', config, SHAPE_SEQUENCES_ROOT=f'{root}/')
+def test_a_tracker_passes(run_tool, shapes, tracker):
+    """Its data set has videos, here one of three frames."""
+    images = sorted((shapes / 'JPEGImages').iterdir())[:3]
+    frames = [dict(id=n, video_id=1, frame_id=n, file_name=image.name, width=128, height=128)
+              for n, image in enumerate(images)]  # fmt: skip
+    objects = dict(bbox=[9, 9, 30, 30], area=900, category_id=1, instance_id=1, mot_conf=1.0, visibility=1.0)
+    objects = [dict(objects, id=n, image_id=n, video_id=1) for n in range(3)]
+    content = dict(videos=[dict(id=1, name='shapes')], images=frames, annotations=objects)
+    (shapes / 'video.json').write_text(json.dumps(dict(content, categories=[dict(id=1, name='pedestrian')])))
+    lines = f"given = dict(data_root='{shapes}/', ann_file='video.json', data_prefix=dict(img_path='JPEGImages'))\n"
+    lines += 'train_dataloader = val_dataloader = dict(dataset=given)\n'
+    tracker.write_text(tracker.read_text() + lines)
+    done = run_tool('tools/check_config.py', tracker)
     assert done.returncode == 0, done.stderr
     assert 'nothing wrong' in done.stdout

@@ -122,10 +122,9 @@ def test_evaluators_of_the_config_stay_beside_proposal_metric(run_of, given, kep
     assert [evaluator.type for evaluator in cfg.val_evaluator][:-1] == kept
 
 
-def test_a_trackers_own_evaluators_are_all(repo, tmp_path):
-    (config,) = (repo / 'configs' / 'nrpn').glob('qdtrack_*.py')
-    cfg = Run(of_configs([config])[0], 0, tmp_path).cfg
-    assert [evaluator.type for evaluator in cfg.val_evaluator] == ['MOTChallengeMetric']
+def test_a_trackers_own_evaluators_are_all(tracker, tmp_path):
+    cfg = Run(of_configs([tracker])[0], 0, tmp_path).cfg
+    assert [evaluator.type for evaluator in cfg.val_evaluator] == ['CocoVideoMetric', 'MOTChallengeMetric']
 
 
 @pytest.mark.parametrize('given', [['z', 'a'], ['mmdet_nrpn', 'a'], 'a', None])

@@ -85,11 +85,11 @@ def test_refuses_a_factor_that_is_none(run_tool, tmp_path, folds):
 
 
 @pytest.mark.parametrize('inside', ['teacher', 'detector'])
-def test_a_detector_inside_is_swept_with_its_own_config(run_tool, repo, shapes, checkpoint, tmp_path, inside):
+def test_a_detector_inside_is_swept_with_its_own_config(run_tool, repo, shapes, checkpoint, tracker, tmp_path, inside):
     state = torch.load(checkpoint(), weights_only=True)['state_dict']
     torch.save(dict(state_dict={f'{inside}.{key}': value for key, value in state.items()}), tmp_path / 'whole.pth')
     args = [tmp_path / 'whole.pth', '--folds', 0, '--out', tmp_path / 'fold.png']
-    (config,) = (repo / 'configs' / 'nrpn').glob(dict(teacher='soft-teacher', detector='qdtrack')[inside] + '_*.py')
+    config = tracker if inside == 'detector' else next((repo / 'configs' / 'nrpn').glob('soft-teacher_*.py'))
     done = run_tool(TOOL, config, *args, SHAPES_ROOT=f'{shapes}/')
     assert done.returncode == 1 and 'has its detector inside, in model.detector; give the same' in done.stderr
     done = run_tool(TOOL, CONFIG, *args, SHAPES_ROOT=f'{shapes}/')

@@ -11,14 +11,14 @@ from mmdet.registry import DATASETS, METRICS, MODELS
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'nrpn').glob('*_demo_shape-sequences.py'))
-STOCK = 'configs/nrpn/qdtrack_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py'
+CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*_demo_shape-sequences.py'))
+STOCK = 'lab/configs/qdtrack_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py'
 
 
 @pytest.fixture
 def sequences(run_tool, tmp_path, monkeypatch):
     root = tmp_path / 'sequences'
-    tool = 'tools/dataset_converters/make_shape_sequences.py'
+    tool = 'lab/scripts/make_shape_sequences.py'
     done = run_tool(tool, root, '--train', 2, '--val', 2, '--frames', 8, '--size', 96)
     assert done.returncode == 0, done.stderr
     monkeypatch.setenv('SHAPE_SEQUENCES_ROOT', f'{root}/')
@@ -80,7 +80,7 @@ def test_trains_and_is_measured(path, run_tool, sequences, tmp_path):
 @pytest.mark.parametrize('tracker', ['qdtrack', 'bytetrack'])
 def test_with_nrpn_only_the_rpn_differs(repo, tracker):
     rest = f'{tracker}_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py'
-    stock, ours = (Config.fromfile(repo / 'configs' / 'nrpn' / name) for name in (rest, f'nrpn_{rest}'))
+    stock, ours = (Config.fromfile(repo / 'lab' / 'configs' / name) for name in (rest, f'nrpn_{rest}'))
     theirs = copy.deepcopy(ours)
     for cfg in (stock, theirs):
         del cfg.model.detector.rpn_head, cfg.model.detector.train_cfg.rpn.sampler
@@ -93,7 +93,7 @@ def test_with_nrpn_only_the_rpn_differs(repo, tracker):
 def test_published_it_is_a_stock_tracker(repo, tmp_path, run_tool, tracker):
     rest = f'{tracker}_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py'
     stock, ours = (
-        MODELS.build(Config.fromfile(repo / 'configs' / 'nrpn' / name).model) for name in (rest, f'nrpn_{rest}')
+        MODELS.build(Config.fromfile(repo / 'lab' / 'configs' / name).model) for name in (rest, f'nrpn_{rest}')
     )
     torch.nn.init.ones_(ours.detector.rpn_head.nrpn_head.nrpn_cls.weight)
     torch.save(dict(state_dict=ours.state_dict(), meta={}), tmp_path / 'mine.pth')

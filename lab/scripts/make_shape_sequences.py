@@ -1,6 +1,6 @@
 """Make synthetic sequences for tracking: shapes that move among moving lookalikes, in MOT format.
 
-    python tools/dataset_converters/make_shape_sequences.py data/shape_sequences
+    python lab/scripts/make_shape_sequences.py data/shape_sequences
 
 Objects and lookalikes are those of make_shapes.py. Each keeps its looks, moves on a straight line, bounces off the
 border, and hides what is farther away. Lookalikes have the shape and the colour of objects of their sequence. An object
@@ -24,11 +24,11 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
-from make_shapes import CLASSES, background, make_folder, mask_of, outline, spoil
 from tqdm import tqdm
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in ('tools', 'tools/dataset_converters'))
 from arguments import at_least
+from make_shapes import CLASSES, background, make_folder, mask_of, outline, spoil
 from mmdet_tools import run_mmdet_tool
 
 MIN_SIDE, MAX_SIDE = 24, 80  # pixels of a frame of side 256

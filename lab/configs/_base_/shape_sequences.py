@@ -1,5 +1,5 @@
-# Synthetic sequences, made by tools/dataset_converters/make_shape_sequences.py. Their root: $SHAPE_SEQUENCES_ROOT or
-# data/shape_sequences/.
+# Synthetic sequences, made by lab/scripts/make_shape_sequences.py.
+# Their root: $SHAPE_SEQUENCES_ROOT or data/shape_sequences/.
 data_root = '{{$SHAPE_SEQUENCES_ROOT:data/shape_sequences/}}'
 # what MOT format, MMDetection's data set and TrackEval call the one class that is tracked
 metainfo = dict(classes=('pedestrian',))

@@ -4,14 +4,14 @@ import re
 import numpy as np
 import pytest
 import torch
-from analysis_tools.ignore_false_positives import regions_of
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
+from lab.scripts.ignore_false_positives import regions_of
 from mmdet_nrpn.evaluation import ProposalErrors
 
-TOOL = 'tools/analysis_tools/ignore_false_positives.py'
+TOOL = 'lab/scripts/ignore_false_positives.py'
 CLASSES = ('disc', 'square', 'triangle')
 MASKS = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 
@@ -110,7 +110,7 @@ def test_vocs_format(make, shapes, tmp_path):
 def test_they_are_trained_with(make, run_tool, shapes, tmp_path):
     done, content = make('--score', 0.2, out=shapes / 'regions.json')
     assert done.returncode == 0 and any('score' in annotation for annotation in content['annotations'])
-    config = 'configs/nrpn/nrpn-focal_r18-w16_fpn_demo_partly-shapes.py'
+    config = 'lab/configs/nrpn-focal_r18-w16_fpn_demo_partly-shapes.py'
     short = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2']
     options = ['--work-dir', tmp_path / 'work', '--cfg-options', *short]
     done = run_tool('tools/train.py', config, *options, SHAPES_ROOT=f'{shapes}/')
@@ -281,6 +281,19 @@ FLIPPED += "dict(type='PackDetInputs')]))"
 def test_configs_that_it_cannot_use_are_refused(make, lines, words):
     done, _ = make(lines=lines)
     assert done.returncode == 1 and words in done.stderr
+
+
+@pytest.mark.parametrize(
+    'config, checkpoint, option, words',
+    [
+        ('nowhere', __file__, [], 'nowhere is not there'),
+        (__file__, 'nowhere', [], 'nowhere is not there'),
+        (__file__, __file__, ['--per-image', 0], '--per-image: must be 1 or more, got 0'),
+    ],
+)
+def test_missing_files_and_counts_that_make_no_sense_are_refused(run_tool, config, checkpoint, option, words):
+    done = run_tool(TOOL, config, checkpoint, 'new.json', *option)
+    assert done.returncode == 2 and words in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_a_place_that_cannot_be_written_is_refused_at_the_start(make, tmp_path):

@@ -1,8 +1,8 @@
 # MMDetection's QDTrack, smaller.
 _base_ = [
-    './_base_/models/faster-rcnn_r18-w16_fpn.py',
-    './_base_/datasets/shape_sequences.py',
-    './_base_/schedules/schedule_demo.py',
+    '../../configs/nrpn/_base_/models/faster-rcnn_r18-w16_fpn.py',
+    './_base_/shape_sequences.py',
+    '../../configs/nrpn/_base_/schedules/schedule_demo.py',
 ]
 custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
 detector = _base_.model

@@ -16,7 +16,7 @@ def digest(root):
 
 
 def options(root, seed=0, frames=FRAMES):
-    tool = 'tools/dataset_converters/make_shape_sequences.py'
+    tool = 'lab/scripts/make_shape_sequences.py'
     return [tool, root, '--train', SEQUENCES, '--val', 1, '--frames', frames, '--size', SIZE, '--seed', seed]
 
 
@@ -111,6 +111,6 @@ def test_is_what_mmdetections_converter_reads(root):
     [('--train', 0, 1), ('--val', 0, 1), ('--frames', 0, 1), ('--size', 8, 32), ('--lookalikes', -1, 0)],
 )
 def test_numbers_that_make_no_sense_are_refused(run_tool, tmp_path, option, value, least):
-    done = run_tool('tools/dataset_converters/make_shape_sequences.py', tmp_path / 'new', option, value)
+    done = run_tool('lab/scripts/make_shape_sequences.py', tmp_path / 'new', option, value)
     assert done.returncode == 2 and f'{option}: must be {least} or more, got {value}' in done.stderr
     assert not [*tmp_path.glob('new*')]

@@ -1,11 +1,11 @@
 """Write a training set's annotations with an RPN's top false positives among them, as ignored regions.
 
-    python tools/analysis_tools/ignore_false_positives.py CONFIG CHECKPOINT OUT.json
+    python lab/scripts/ignore_false_positives.py CONFIG CHECKPOINT OUT.json
 
 For data in which not every object is annotated: what a trained RPN takes for an object on the *training* images may be
 one. The file is in COCO's format, whatever format the config's training set has. A region is an annotation with
 iscrowd=1, so training passes it over, and with the RPN's score, so the regions most worth annotating come first when
-sorted. When and how to use it: docs/partly_labelled.md.
+sorted. When and how to use it: lab/pages/partly_labelled.md.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from torch import Tensor
 from mmdet_nrpn.evaluation import ProposalErrors, find_proposal_errors
 from mmdet_nrpn.utils import can_become_file
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
 from arguments import at_least, existing_file
 from detectors import Detector, build, run
 

@@ -1,2 +1,0 @@
-_base_ = ['./bytetrack_faster-rcnn_r18-w16_fpn_demo_shape-sequences.py', './_base_/methods/nrpn.py']
-model = dict(detector=_base_.method)
