@@ -41,15 +41,17 @@ $(READY): requirements/common.txt requirements/dev.txt requirements/$(STACK).txt
 
 demo: $(READY)
 	$(PY) tools/dataset_converters/make_shapes.py data/shapes
-	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0
+	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0 --dry-run
+	@echo 'Training both side by side; their logs: $(DEMO)/*/seed0.log'
+	$(PY) tools/benchmark $(DEMO_RPN).py $(DEMO_NRPN).py --work-dir $(DEMO) --seeds 0 --jobs 2
+	$(PY) tools/fold/sweep.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
 	$(PY) tools/analysis_tools/browse_hard_negatives.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth \
 	  --baseline $(DEMO_RPN).py $(DEMO)/$(notdir $(DEMO_RPN))/seed0/iter_500.pth --out $(DEMO)/hard_negatives.html
-	$(PY) tools/fold/sweep.py $(DEMO_NRPN).py $(DEMO)/$(notdir $(DEMO_NRPN))/seed0/iter_500.pth --out $(DEMO)/fold.png
 	@echo
-	@echo 'The comparison:                      $(DEMO)/runs.csv'
+	@echo 'All numbers:                         $(DEMO)/runs.csv'
 	@echo 'Recall curves:                       $(DEMO)/recall.png'
-	@echo 'What RPN gets wrong, what nRPN says: $(DEMO)/hard_negatives.html, for a browser'
 	@echo 'nRPN folded into the RPN, by factor: $(DEMO)/fold.png'
+	@echo 'The images where both differ most:   $(DEMO)/hard_negatives.html, for a browser'
 
 # README's table; VOC_ROOT holds VOC2007/. The list of val lies here, and MMDetection looks for lists there.
 VOC_ROOT ?= data/VOCdevkit/

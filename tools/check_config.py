@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import OPTIMIZERS
@@ -27,6 +26,8 @@ from mmdet_nrpn.utils import load_weights, read_checkpoint
 sys.path.append(str(Path(__file__).resolve().parent))
 from arguments import existing_file
 from config_check.data_check import build_checked
+from config_check.label_check import compare_labels
+from config_check.training_check import check_training
 from config_check.weights import missing_weights
 from detectors import build_model
 
@@ -72,8 +73,8 @@ class Check:
             raise ValueError('val_dataloader is not there, and all is measured on it; see docs/measuring.md')
         model = build_model(cfg)
         if checkpoint is None:
-            _check_training(cfg)
-            build_optim_wrapper(model, cfg.optim_wrapper)
+            _check_named(cfg)
+            check_training(cfg, build_optim_wrapper(model, cfg.optim_wrapper))
             train_set = self._dataset(cfg, 'train_dataloader')
         else:
             load_weights(model, checkpoint)
@@ -81,38 +82,24 @@ class Check:
         if 'tracker' not in cfg.model:
             GroundTruth(val_set)(val_set[0]['data_samples'].to_dict())  # as the metric will take it
         if checkpoint is None:
-            _compare_classes(train_set, val_set)
+            compare_labels(train_set, val_set, model)
             missing = missing_weights(cfg)
             if missing:
                 raise ValueError(missing)
 
     def _dataset(self, cfg: Config, loader: str) -> Dataset:
-        dataset = cfg[loader].dataset
-        key = repr((loader, dataset.to_dict()))
+        key = repr((loader, cfg[loader].dataset.to_dict()))
         if key not in self.datasets:
-            # a tracker's are videos, whose annotations are in no format that is known here
-            build = DATASETS.build(dataset) if 'tracker' in cfg.model else build_checked(dataset, f'{loader}.dataset')
-            self.datasets[key] = build
+            self.datasets[key] = build_checked(cfg[loader].dataset, f'{loader}.dataset')
         return self.datasets[key]
 
 
-def _check_training(cfg: Config) -> None:
+def _check_named(cfg: Config) -> None:
     optimizer = cfg.optim_wrapper.get('optimizer', {}).get('type')
     if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:  # MMEngine's error names no key
         raise ValueError(f"optim_wrapper.optimizer.type='{optimizer}' is not registered; check its spelling")
     if '://' not in (cfg.get('load_from') or '://'):
         read_checkpoint(cfg.load_from)
-    if (cfg.get('default_hooks') or {}).get('checkpoint', {}) is None:
-        raise ValueError('default_hooks.checkpoint=None leaves nothing to measure; take it out')
-
-
-def _compare_classes(train_set: Dataset, val_set: Dataset) -> None:
-    train, val = (tuple(data.metainfo.get('classes') or ()) for data in (train_set, val_set))
-    if train != val:
-        raise ValueError(
-            f'val_dataloader.dataset has classes={val} and train_dataloader.dataset has {train}; write the same '
-            'metainfo=dict(classes=...) into both (others on purpose: train first, then measure with --checkpoints)'
-        )
 
 
 def _explain(error: Exception) -> str:

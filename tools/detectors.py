@@ -77,9 +77,13 @@ def build(config: Path, checkpoint: Path) -> Detector:
     """
     cfg = Config.fromfile(config)
     try:
-        with warnings.catch_warnings():  # of what a training would do
-            warnings.simplefilter('ignore')
-            model = build_detector(cfg).eval()
+        require_detector(cfg)
+    except ValueError as error:
+        raise ValueError(f'{config}: {error}') from None
+    with warnings.catch_warnings():  # of what a training would do
+        warnings.simplefilter('ignore')
+        model = build_model(cfg).eval()
+    try:
         nrpn = getattr(rpn_of(model), 'nrpn_head', None)
     except ValueError as error:
         raise ValueError(f'{config}: {error}; give the config of a detector with one, and its checkpoint') from None

@@ -28,7 +28,22 @@ ASSIGNMENTS = re.compile(r'^\s*(?:[A-Z_0-9]+=\S*\s+)*')
 REDIRECTION = re.compile(r'\s[<>]\s*\S+')  # printf would write the file
 TOOL = re.compile(r'(?<![\w/.])(?:tools|\.dev_scripts)/[\w/]+\.(?:py|sh)')
 # of the system, of pip, of a cluster or of the shell
-OTHERS = {'.', 'cat', 'cd', 'head', 'parallel', 'pip', 'pre-commit', 'sbatch', 'sed', 'tail', 'unzip'}
+OTHERS = {
+    '.',
+    'cat',
+    'cd',
+    'cp',
+    'head',
+    'ls',
+    'mkdir',
+    'parallel',
+    'pip',
+    'pre-commit',
+    'sbatch',
+    'sed',
+    'tail',
+    'unzip',
+}
 
 
 class Parsed(Exception):

@@ -29,14 +29,12 @@ ELSEWHERE = {
     'python tools/dataset_converters/make_shape_sequences.py': 'tests/tools/test_make_shape_sequences.py',
     'python tools/train.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
     'python tools/test.py configs/nrpn/nrpn_qdtrack': 'tests/configs/test_trackers.py',
-    'python tools/analysis_tools/benchmark_step.py': 'tests/tools/test_benchmark_step.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-focal_r50': 'tests/packaging/test_mim.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',
-    # these with all rows or other flags; `make demo` and get_started.md run it as well
-    'python tools/benchmark --': 'tests/tools/test_benchmark.py',
-    'python tools/benchmark rpn_mine.py': 'tests/tools/test_benchmark.py',
-    'python tools/benchmark  ': 'tests/tools/test_benchmark.py',
+    # these with a reader's own configs; `make demo` and get_started.md run it as well
+    'python tools/benchmark --rows': 'tests/tools/test_rows.py',
+    'python tools/benchmark rpn_mine': 'tests/tools/test_benchmark.py',
     'parallel -j 4': 'tests/tools/test_benchmark.py',
     'pip install --no-deps trackeval': 'requirements/dev.txt',
     'sbatch --array': 'tests/tools/test_benchmark.py',
@@ -140,10 +138,10 @@ def walk(repo, tmp_path, mmdet_package):
 
 def test_readme(repo, walk):
     said = walk(commands(repo / 'README.md'))
-    assert 'proposal/AR@100' in said
+    assert 'nrpn-focal, difference' in said and '2 runs to go' in said
     for line in said.splitlines():
         # make demo's last words
-        if line.startswith(('The comparison', 'Recall curves', 'What RPN gets', 'nRPN folded')):
+        if line.startswith(('All numbers:  ', 'Recall curves', 'The images where', 'nRPN folded')):
             for file in re.findall(r'work_dirs/[\w/.-]+', line):
                 assert (walk.copy / file).stat().st_size > 0
 
@@ -159,7 +157,7 @@ def imagenet_weights(tmp_path):
 
 def test_own_data_in_vocs_format_and_publishing(repo, walk, imagenet_weights):
     lines = [line for name in ('get_started', 'guide') for line in commands(repo / 'docs' / f'{name}.md')]
-    said = walk([line for line in lines if '--dry-run' not in line])  # in COCO's format, below
+    said = walk(lines)
     assert 'nrpn-focal, difference' in said
     page = walk.copy / 'work_dirs' / 'mine' / 'page.html'
     assert page.read_text().count('data:image/jpeg') == 4
@@ -173,12 +171,12 @@ def test_own_data_in_vocs_format_and_publishing(repo, walk, imagenet_weights):
 
 def test_own_data_in_cocos_format(repo, walk, imagenet_weights):
     lines = commands(repo / 'docs' / 'get_started.md')
-    dry_run = next(number for number, line in enumerate(lines) if '--dry-run' in line)
+    check = next(number for number, line in enumerate(lines) if 'check_config.py' in line)
     drawing = next(number for number, line in enumerate(lines) if 'make_shapes.py' in line)
     as_coco = f'python {repo}/tests/helpers/as_coco.py data/mine'
-    lines = [*lines[: drawing + 1], as_coco, *lines[drawing + 1 : dry_run + 1]]
+    lines = [*lines[: drawing + 1], as_coco, *lines[drawing + 1 : check + 1]]
     said = walk([line.replace('own-voc', 'own-coco') for line in lines])
-    assert '2 runs to go' in said
+    assert 'nothing wrong was found' in said
 
 
 def test_inspecting(repo, walk):

@@ -82,8 +82,7 @@ def test_other_heads(train, name):
 def test_recall_is_the_share_of_false_positives_that_the_nrpn_predicts(monkeypatch):
     none = np.zeros((0, 4))
     images = [
-        ProposalErrors(none, none[:, 0], none, none, none[:, 0], none, none[:, 0], np.array(predicted, dtype=bool))
-        for predicted in ([True, False, True], [], [True])
+        ProposalErrors(*[none] * 8, np.array(predicted, dtype=bool)) for predicted in ([True, False, True], [], [True])
     ]
     hook, runner = HardNegativeVisualizationHook(interval=3), SimpleNamespace(message_hub=MessageHub('recall'))
     monkeypatch.setattr(f'{HardNegativeVisualizationHook.__module__}.find_proposal_errors', lambda *args: images)

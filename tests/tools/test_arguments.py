@@ -3,10 +3,8 @@
 import pytest
 
 CONFIG = 'configs/nrpn/nrpn-focal_r18-w16_fpn_demo_shapes.py'
-STEP = 'tools/analysis_tools/benchmark_step.py'
 COUNT = 'tools/analysis_tools/count_positives.py'
 READ_FILES = [
-    (STEP, [CONFIG, 'nowhere']),
     (COUNT, ['nowhere']),
     ('tools/analysis_tools/browse_hard_negatives.py', ['nowhere', __file__]),
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, 'nowhere']),
@@ -24,8 +22,6 @@ READ_FILES = [
     ('tools/fold/strip.py', ['nowhere', 'new']),
 ]
 COUNTS = [
-    (STEP, [CONFIG], '--batch', 1),
-    (STEP, [CONFIG], '--rounds', 1),
     (COUNT, [CONFIG], '--num-images', 1),
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, __file__], '--images', 1),
     ('tools/analysis_tools/ignore_false_positives.py', [CONFIG, __file__, 'new.json'], '--per-image', 1),

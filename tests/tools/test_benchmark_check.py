@@ -1,18 +1,17 @@
 """What is wrong with a config or its data is told before any training, in one line with the file, key and remedy."""
 
-import json
 import re
-import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 import torch
-from as_coco import CLASSES, as_coco
+from as_coco import CLASSES
 from check_config import Check, Row
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
+from spoiled_data import drop, each_xml, first, in_json, remove_objects, set_all, set_boxes, set_difficult, told, write
 
 CONFIG = 'rpn_r18-w16_fpn_demo_shapes'
 NO_NAMES = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=())]
@@ -29,34 +28,6 @@ def make_run(repo, shapes, tmp_path, monkeypatch):
         return Row(str(config), Config.fromfile(config), checkpoint)
 
     return make
-
-
-@pytest.fixture
-def make_own(repo, shapes, tmp_path):
-    """A run of the template for own data in VOC's or COCO's format, on the synthetic images, changed by a function."""
-
-    def make(form, classes=CLASSES, spoil=None, lines=''):
-        if form == 'coco':
-            for split in ('train', 'val'):
-                as_coco(shapes, split)
-        if spoil is not None:
-            spoil(shapes)
-        text = (repo / 'configs' / 'nrpn' / f'rpn_r18_fpn_short_own-{form}.py').read_text()
-        changes = {"'data/mine/'": f"'{shapes}/'", "('cat', 'dog')": repr(classes), "'./": f"'{repo}/configs/nrpn/"}
-        for old, new in changes.items():
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / 'mine.py').write_text(f'{text}\nmodel = dict(backbone=dict(init_cfg=None))\n{lines}\n')
-        return Row(str(tmp_path / 'mine.py'), Config.fromfile(tmp_path / 'mine.py'))
-
-    return make
-
-
-def told(run):
-    line = Check()(run)
-    assert line is not None
-    assert '\n' not in line and 'mine.py: ' in line
-    return line
 
 
 def test_a_good_config_passes(make_run, capsys):
@@ -92,52 +63,6 @@ def test_what_is_wrong_is_one_line_that_says_what_to_do(make_run, lines, words):
 
 
 # --- the ways to walk docs/own_data.md wrong
-
-
-def each_xml(change, split='train', all_of_them=True):
-    def spoil(root):
-        names = (root / 'ImageSets' / 'Main' / f'{split}.txt').read_text().split()
-        for name in names if all_of_them else names[3:4]:
-            path = root / 'Annotations' / f'{name}.xml'
-            tree = ET.parse(path)
-            change(tree.getroot())
-            tree.write(path)
-
-    return spoil
-
-
-def in_json(change, split='train'):
-    def spoil(root):
-        path = root / 'annotations' / f'{split}.json'
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
-
-    return spoil
-
-
-def set_boxes(root, values):
-    for box in root.iter('bndbox'):
-        for corner, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), values):
-            box.find(corner).text = str(value)
-
-
-def set_all(part, **values):
-    return lambda content: [item.update(values) for item in content[part]]
-
-
-def drop(part, key):
-    return lambda content: content[part][5].pop(key)
-
-
-def remove_objects(root):
-    for item in root.findall('object'):
-        root.remove(item)
-
-
-def set_difficult(root):
-    for item in root.findall('object'):
-        item.find('difficult').text = '1'
 
 
 @pytest.mark.parametrize('form', ['voc', 'coco'])
@@ -196,14 +121,6 @@ def test_boxes_are_not_in_pixels(make_own, form, spoil, words):
     line = told(make_own(form, spoil=spoil))
     assert re.search(f'train_dataloader.dataset.*(train.json|Annotations).*{words}', line), line
     assert 'names' not in line
-
-
-def write(name, content):
-    return lambda root: (root / name.format(first(root))).write_bytes(content)
-
-
-def first(root):
-    return (root / 'ImageSets' / 'Main' / 'train.txt').read_text().split()[3]
 
 
 @pytest.mark.parametrize(
@@ -399,7 +316,7 @@ def test_short_names_of_weights_are_addresses(make_run, tmp_path, monkeypatch):
     assert re.search(r'open-mmlab://resnet50_v1c.*no way to https://.*\.pth', line), line
 
 
-def test_a_tracker_passes_though_its_videos_are_not_looked_at(run_tool, repo, tmp_path):
+def test_a_tracker_passes(run_tool, repo, tmp_path):
     tool, root = 'tools/dataset_converters/make_shape_sequences.py', tmp_path / 'sequences'
     done = run_tool(tool, root, '--train', 1, '--val', 1, '--frames', 3)
     assert done.returncode == 0, done.stderr

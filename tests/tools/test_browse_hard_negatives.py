@@ -47,9 +47,9 @@ def test_a_detector_beside_one_without_nrpn(run_tool, repo, shapes, tmp_path):
         before, after = image['rpns']
         assert before['regions'] is None and len(after['regions']) > 0
         # the RPN is the same one; only what nRPN says of a false positive is not there
-        assert before['found'] == after['found']
-        assert [box[:5] for box in before['false']] == [box[:5] for box in after['false']]
-        assert all(box[5] >= box[4] for box in after['false'])  # the other has it, too
+        assert before['ranks'] == after['ranks']
+        assert [box[:7] for box in before['false']] == [box[:7] for box in after['false']]
+        assert all(box[6] <= box[5] for box in after['false'])  # the other has it, too
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(run_tool, repo, shapes, tmp_path):

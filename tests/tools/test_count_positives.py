@@ -142,10 +142,9 @@ def test_images_are_spread_over_the_data_set(repo, num, asked, expected):
     assert runpy.run_path(str(repo / TOOL))['spread'](num, asked) == expected
 
 
-@pytest.mark.parametrize('tool', [TOOL, 'tools/analysis_tools/benchmark_step.py'])
 @pytest.mark.parametrize('model', ['soft-teacher', 'qdtrack'])
-def test_a_model_with_its_detector_inside_is_refused_with_what_to_give(run_tool, repo, tool, model):
+def test_a_model_with_its_detector_inside_is_refused_with_what_to_give(run_tool, repo, model):
     (config,) = (repo / 'configs' / 'nrpn').glob(f'{model}_*.py')
-    done = run_tool(tool, config)
+    done = run_tool(TOOL, config)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert f'{config}: model.type=' in done.stderr and 'the config of that detector alone' in done.stderr

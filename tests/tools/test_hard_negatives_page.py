@@ -68,10 +68,11 @@ def random_errors(rng, objects):
     scores = rng.random((2, 12)).round(3).astype(np.float32)
     return ProposalErrors(
         gt_bboxes=objects,
-        gt_found=rng.random(len(objects)) < 0.6,
+        gt_ranks=np.where(rng.random(len(objects)) < 0.6, rng.integers(1, 100, len(objects)), 101),
         ignored_bboxes=random_boxes(rng, 1),
         false_positives=random_boxes(rng, 12),
         false_positive_scores=-np.sort(-scores[0]),
+        false_positive_ranks=np.sort(rng.choice(np.arange(1, 101), 12, replace=False)),
         regions=random_boxes(rng, 12),
         region_scores=-np.sort(-scores[1]),
         predicted_by_nrpn=rng.random(12) < 0.5,
@@ -113,7 +114,7 @@ def test_totals_order_and_filters(open_page):
         objects, missed, false, predicted, wrongness = 0, 0, 0, 0, {}
         for number, of_image in enumerate(errors):
             own, wrong = kept(of_image, size, score)
-            lost = [i for i in own if not of_image.gt_found[i]]
+            lost = [i for i in own if of_image.gt_ranks[i] > 100]
             objects, missed, false = objects + len(own), missed + len(lost), false + len(wrong)
             predicted += of_image.predicted_by_nrpn[wrong].sum()
             if own or wrong:
@@ -145,7 +146,9 @@ def test_boxes_lie_where_they_should_and_hide(open_page):
         # a line of two pixels is drawn around it
         assert drawn['x'] - image['x'] == pytest.approx(x1 * scale, abs=3)
         assert drawn['y'] + drawn['height'] - image['y'] == pytest.approx(y2 * scale, abs=3)
-        assert rect.locator('title').text_content() == f'false positive, score {of_image.false_positive_scores[i]:.3g}'
+        assert rect.locator('title').text_content() == (
+            f'false positive, score {of_image.false_positive_scores[i]:.3g}, rank {of_image.false_positive_ranks[i]}'
+        )
     assert page.locator('rect.region').count() == 12
     page.get_by_label("nRPN's regions").uncheck()
     assert page.locator('rect.region').count() == 0 and page.locator('rect.false').count() == 12
@@ -158,28 +161,41 @@ def test_two_side_by_side(open_page):
     objects = np.array([[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40]], dtype=float)
     none = np.zeros((0, 4))
 
-    def rpn(found, false, scores):
+    def rpn(ranks, false, wrong_ranks):
         false = np.array(false, dtype=float)
-        return ProposalErrors(
-            objects, np.array(found), none, false, np.array(scores), none, np.zeros(0), np.zeros(len(false), bool)
-        )
+        scores = np.full(len(false), 0.01)  # which do not count
+        regions = none, np.zeros(0), np.zeros(len(false), bool)
+        return ProposalErrors(objects, np.array(ranks), none, false, scores, np.array(wrong_ranks), *regions)
 
-    before = rpn([True, True, False], [[0, 100, 40, 140], [100, 100, 140, 140], [200, 100, 240, 140]], [0.9, 0.8, 0.7])
-    # the first false positive stays, nearly in its place; the second is below the score; the third is gone; one is new
-    after = rpn([True, False, True], [[300, 100, 340, 140], [2, 100, 42, 140], [100, 100, 140, 140]], [0.9, 0.6, 0.2])
-    page = open_page([[before, after], [before, before]], ['stock', 'mine'])
-    assert page.inner_text('h1') == 'stock → mine'
+    # the first false positive stays, nearly in its place; the second is past the top 10; the third is gone; one is new
+    before = rpn([1, 4, 101], [[0, 100, 40, 140], [100, 100, 140, 140], [200, 100, 240, 140]], [2, 3, 5])
+    after = rpn([2, 11, 1], [[300, 100, 340, 140], [2, 100, 42, 140], [100, 100, 140, 140]], [3, 4, 20])
+    page = open_page([[before, before], [before, after]], ['stock', 'mine'])
+    assert page.inner_text('h1') == 'stock → mine' and not page.locator('#score').is_visible()
     said = totals(page)
-    assert said['missed'] == ['2', '2'] and said['false positives'] == ['6', '5']
+    assert said['found by the top 10 proposals'] == ['4 (66.7 %)', '4 (66.7 %)']
+    assert said['missed'] == ['2', '2'] and said['false positives in the top 10'] == ['6', '5']
     assert said['false positives of the other that are gone'] == ['', '2']
     assert said['false positives that are new'] == ['', '1']
     assert said['objects found that the other missed'] == ['', '1']
     assert said['objects lost that the other found'] == ['', '1']
-    first = page.locator('.card').first
+    first = page.locator('.card').first  # where they differ
     assert '2 gone, 1 new; 1 objects gained, 1 lost' in first.inner_text()
     assert [first.locator('figure').nth(i).locator('rect.changed').count() for i in (0, 1)] == [2, 1]
-    choose(page, 'all', 0)  # then the one that scores 0.2 has stayed, too
-    assert totals(page)['false positives of the other that are gone'] == ['', '1']
+    page.select_option('#top', '30')  # then what ranks 20 and 11 is there, too
+    said = totals(page)
+    assert said['false positives in the top 30'] == ['6', '6'] and said['missed'] == ['2', '1']
+    assert said['false positives of the other that are gone'] == ['', '1']
+    assert said['objects lost that the other found'] == ['', '0']
+
+
+def test_of_many_images_those_are_shown_on_which_two_differ_most(open_page):
+    rng = np.random.default_rng(4)
+    same = random_errors(rng, random_boxes(rng, 2))
+    errors = [[same, same] for _ in range(9)] + [[same, random_errors(rng, same.gt_bboxes)]]
+    page = open_page(errors, ['stock', 'mine'], num_shown=1)
+    assert page.locator('.card h2').all_inner_texts() == ['009.jpg']
+    assert 'the 1 on which the two differ most' in page.inner_text('#about')
 
 
 def test_more_images_than_a_page_and_than_are_shown(open_page):
@@ -200,7 +216,7 @@ def test_names_are_text_and_no_markup(open_page):
     assert page.locator('svg').get_attribute('aria-label') == name
 
 
-NO_ERRORS = ProposalErrors(*(np.zeros(shape) for shape in ((0, 4), 0, (0, 4), (0, 4), 0, (0, 4), 0, 0)))
+NO_ERRORS = ProposalErrors(*(np.zeros(shape) for shape in ((0, 4), 0, (0, 4), (0, 4), 0, 0, (0, 4), 0, 0)))
 
 
 def decoded(image):

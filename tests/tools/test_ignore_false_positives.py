@@ -20,10 +20,10 @@ def errors(gt_bboxes, false_positives, scores):
     """False positives are best first, as the RPN's proposals are."""
     wrong = np.array(false_positives, dtype=np.float32).reshape(-1, 4)
     objects = np.array(gt_bboxes, dtype=np.float32).reshape(-1, 4)
-    nothing = wrong[:0]
-    found, predicted = np.zeros(len(objects), bool), np.zeros(len(wrong), bool)
+    nothing, ranks = wrong[:0], np.arange(1, len(wrong) + 1)
+    missed, predicted = np.full(len(objects), 101), np.zeros(len(wrong), bool)
     return ProposalErrors(
-        objects, found, nothing, wrong, np.array(scores, np.float32), nothing, nothing[:, 0], predicted
+        objects, missed, nothing, wrong, np.array(scores, np.float32), ranks, nothing, nothing[:, 0], predicted
     )
 
 

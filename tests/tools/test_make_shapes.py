@@ -31,6 +31,25 @@ def test_what_is_there_is_left_alone(run_tool, shapes):
     assert digest(shapes) == before
 
 
+@pytest.mark.parametrize('tool', ['make_shapes', 'make_shape_sequences'])
+@pytest.mark.parametrize('place', ['mine', 'mine.part', 'mine/make_shapes.txt'])
+def test_nobody_is_told_to_remove_what_the_tool_did_not_write(run_tool, tmp_path, tool, place):
+    """One's own data lie there, or where the tool might draw before it moves; a stamp does not make them the tool's."""
+    folder = tmp_path / place.split('/')[0]
+    folder.mkdir()
+    (folder / 'own.jpg').write_bytes(b'own')
+    if 'txt' in place:
+        (tmp_path / place).write_text('--train 1')
+    command = [f'tools/dataset_converters/{tool}.py', tmp_path / 'mine', '--train', 1, '--val', 1]
+    done = run_tool(*command, *(['--frames', 1] if 'sequences' in tool else []))
+    assert (folder / 'own.jpg').read_bytes() == b'own'
+    if place == 'mine.part':
+        assert done.returncode == 0 and sorted(tmp_path.iterdir()) == [tmp_path / 'mine', folder]
+    else:
+        assert done.returncode == 2 and 'give a new folder' in done.stderr and 'remove it' not in done.stderr
+        assert ('was drawn with --train 1' if 'txt' in place else 'not drawn by this tool') in done.stderr
+
+
 def test_is_a_voc_data_set_of_separate_shapes_of_many_sizes(run_tool, tmp_path):
     root = tmp_path / 'shapes'
     assert run_tool('tools/dataset_converters/make_shapes.py', root, '--train', 80, '--val', 1).returncode == 0

@@ -87,7 +87,10 @@ def run_of(repo, tmp_path):
 def test_all_that_is_written_goes_to_the_runs_folder(run_of):
     cfg = run_of("""
 default_hooks = dict(checkpoint=dict(out_dir='shared'), logger=dict(out_dir='shared'))
-custom_hooks = [dict(type='MyHook', log_dir='shared', path='of/input', inner=[dict(save_path='shared/a.txt')])]
+custom_hooks = [
+    dict(type='MyHook', log_dir='shared', path='of/input', inner=[dict(save_path='shared/a.txt')]),
+    dict(type='ProfilerHook', on_trace_ready=dict(type='tb_trace', dir_name='shared'), json_trace_path='shared/b.json'),
+]
 visualizer = dict(save_dir='shared', vis_backends=[dict(type='TensorboardVisBackend', save_dir='shared')])
 val_evaluator = dict(_delete_=True, type='CocoMetric', outfile_prefix='shared/test', ann_file='of/input')
 """)
@@ -95,7 +98,8 @@ val_evaluator = dict(_delete_=True, type='CocoMetric', outfile_prefix='shared/te
     cfg = cfg.cfg
     assert 'shared' not in cfg.pretty_text.replace(folder, '')
     assert cfg.default_hooks.checkpoint.out_dir == cfg.default_hooks.logger.out_dir == folder
-    mine = cfg.custom_hooks[0]
+    mine, profiler = cfg.custom_hooks[:2]
+    assert (profiler.on_trace_ready.dir_name, profiler.json_trace_path) == (folder, f'{folder}/b.json')
     assert (mine.log_dir, mine.path, mine.inner[0].save_path) == (folder, 'of/input', f'{folder}/a.txt')
     assert cfg.visualizer.vis_backends == [dict(type='TensorboardVisBackend')]  # beside the log
     assert cfg.val_evaluator[0].outfile_prefix == f'{folder}/test' and cfg.val_evaluator[0].ann_file == 'of/input'

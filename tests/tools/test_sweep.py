@@ -27,10 +27,12 @@ def checkpoint(repo, tmp_path):
 
 
 @pytest.mark.slow
-def test_each_factor_is_what_the_folded_checkpoint_measures(run_tool, shapes, checkpoint, tmp_path):
+def test_each_factor_is_what_the_folded_checkpoint_measures(run_tool, repo, shapes, checkpoint, tmp_path):
     """The independent way: fold by strip.py, then MMDetection's test tool on the stock config."""
+    config = tmp_path / 'mine.py'  # whose RPN would learn nothing from its nRPN, and need not
+    config.write_text(f"_base_ = ['{repo / CONFIG}']\nmodel = dict(rpn_head=dict(loss_rank=None))\n")
     done = run_tool(
-        TOOL, CONFIG, checkpoint(), '--folds', 0, 0.5, '--out', tmp_path / 'fold.png', SHAPES_ROOT=f'{shapes}/'
+        TOOL, config, checkpoint(), '--folds', 0, 0.5, '--out', tmp_path / 'fold.png', SHAPES_ROOT=f'{shapes}/'
     )
     assert done.returncode == 0, done.stderr
     assert 'learns nothing' not in done.stderr
@@ -80,3 +82,15 @@ def test_refuses_a_factor_that_is_none(run_tool, tmp_path, folds):
     (tmp_path / 'model.pth').touch()
     done = run_tool(TOOL, CONFIG, tmp_path / 'model.pth', '--folds', *folds)
     assert done.returncode == 2 and '--folds: must be a finite number >= 0' in done.stderr
+
+
+@pytest.mark.parametrize('inside', ['teacher', 'detector'])
+def test_a_detector_inside_is_swept_with_its_own_config(run_tool, repo, shapes, checkpoint, tmp_path, inside):
+    state = torch.load(checkpoint(), weights_only=True)['state_dict']
+    torch.save(dict(state_dict={f'{inside}.{key}': value for key, value in state.items()}), tmp_path / 'whole.pth')
+    args = [tmp_path / 'whole.pth', '--folds', 0, '--out', tmp_path / 'fold.png']
+    (config,) = (repo / 'configs' / 'nrpn').glob(dict(teacher='soft-teacher', detector='qdtrack')[inside] + '_*.py')
+    done = run_tool(TOOL, config, *args, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 1 and 'has its detector inside, in model.detector; give the same' in done.stderr
+    done = run_tool(TOOL, CONFIG, *args, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0, done.stderr

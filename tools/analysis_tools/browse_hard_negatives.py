@@ -4,8 +4,9 @@
     python tools/analysis_tools/browse_hard_negatives.py CONFIG CHECKPOINT --baseline STOCK_CONFIG STOCK_CHECKPOINT
 
 One HTML file that opens in any browser, without a network: objects, missed objects, false positives and nRPN's regions
-of each image, the worst first. With a baseline, both side by side: which false positives are gone or new, which
-objects gained or lost. Any detector with an RPNHead will do; without an nRPN in the checkpoint there are no regions.
+of each image, the worst first. With a baseline, both side by side, the images first on which they differ most: which
+false positives are gone or new, which objects gained or lost among the top 10, 30 or 100 proposals. Any detector with
+an RPNHead will do; without an nRPN in the checkpoint there are no regions.
 """
 
 import argparse
@@ -35,16 +36,14 @@ from detectors import Detector, build, run
 TEMPLATE = Path(__file__).with_name('hard_negatives_page.html')
 # longer side of an image in pixels, and JPEG's quality: some 25 kB per image
 SIDE, QUALITY = 480, 80
-# from which false positives count until a reader chooses otherwise
-SCORE = 0.3
+# from which false positives of one RPN count until a reader chooses otherwise, and how many proposals of two
+SCORE, TOP = 0.3, 10
 ABOUT = (
     f"Of each image the RPN's top {TOP_K} proposals. A false positive overlaps no object by an IoU of 0.3; an object "
-    f'is missed if no proposal overlaps it by {SAME_PLACE_IOU}. How wrong: missed objects plus the scores of the false '
-    'positives. Click on an image to enlarge it.'
+    f'is missed if no proposal overlaps it by {SAME_PLACE_IOU}. '
 )
-ABOUT_TWO = (
-    f' Scores of two RPNs need not mean the same; from a score of 0 on, the top {TOP_K} proposals of both count.'
-)
+ABOUT_ONE = 'How wrong: missed objects plus the scores of the false positives. '
+ABOUT_TWO = 'Two RPNs are compared by rank, for their scores need not mean the same: of each, the top proposals count. '
 
 
 def entries_of(detectors: List[Detector], loader: DataLoader) -> List[dict]:
@@ -117,27 +116,28 @@ def _encode_jpeg(image: np.ndarray) -> bytes:
 
 
 def _rpn_entry(errors: ProposalErrors, other: Optional[ProposalErrors], has_nrpn: bool) -> dict:
-    false = np.column_stack([_rounded(errors.false_positives), errors.false_positive_scores.astype(float).round(3)])
+    false = zip(
+        _rounded(errors.false_positives),
+        errors.false_positive_scores.astype(float).round(3).tolist(),
+        errors.false_positive_ranks.tolist(),
+        _other_ranks(errors, other).tolist(),
+        errors.predicted_by_nrpn.tolist(),
+    )
     regions = np.column_stack([_rounded(errors.regions), errors.region_scores.astype(float).round(3)])
     return dict(
-        found=errors.gt_found.tolist(),
-        false=[
-            [*box, float(other_score), bool(predicted)]
-            for box, other_score, predicted in zip(
-                false.tolist(), _other_scores(errors, other), errors.predicted_by_nrpn
-            )
-        ],
+        ranks=errors.gt_ranks.tolist(),
+        false=[[*box, *others] for box, *others in false],
         regions=regions.tolist() if has_nrpn else None,
     )
 
 
-def _other_scores(errors: ProposalErrors, other: Optional[ProposalErrors]) -> np.ndarray:
-    """The best score of the other RPN's false positives in the place of each, -1 where it has none."""
+def _other_ranks(errors: ProposalErrors, other: Optional[ProposalErrors]) -> np.ndarray:
+    """The best rank of the other RPN's false positives in the place of each; past all where it has none."""
     if other is None or len(other.false_positives) == 0:
-        return np.full(len(errors.false_positives), -1.0)
+        return np.full(len(errors.false_positives), TOP_K + 1)
     mine, others = torch.tensor(errors.false_positives), torch.tensor(other.false_positives)
     same = bbox_overlaps(mine, others).numpy() >= SAME_PLACE_IOU
-    return np.where(same, other.false_positive_scores.astype(float), -1.0).max(axis=1).round(3)
+    return np.where(same, other.false_positive_ranks, TOP_K + 1).min(axis=1)
 
 
 def _rounded(bboxes: np.ndarray) -> list:
@@ -151,25 +151,36 @@ def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: 
         images (list[dict]): Of :func:`image_entry`.
         names (Sequence[str]): The RPN's name, or two: the baseline's and that of the RPN compared with it.
         path (Path): The file.
-        num_shown (int): Images in the page, those that the RPNs are most wrong about; the totals are of all.
+        num_shown (int): Images in the page, those that the RPN is most wrong about or that two differ most on; the
+            totals are of all.
     """
-    worst = sorted(images, key=lambda image: -_wrongness(image))
-    for image in worst[num_shown:]:
+    two = len(names) == 2
+    first = sorted(images, key=lambda image: -(_difference(image) if two else _wrongness(image)))
+    for image in first[num_shown:]:
         image['jpeg'] = None
         for rpn in image['rpns']:
             rpn['regions'] = rpn['regions'] and []
-    about = ABOUT + ABOUT_TWO * (len(names) == 2)
-    left_out = f' Shown are the {num_shown} that are most wrong.' if len(images) > num_shown else ''
+    about = ABOUT + (ABOUT_TWO if two else ABOUT_ONE) + 'Click on an image to enlarge it.'
+    why = 'on which the two differ most' if two else 'that are most wrong'
+    left_out = f' Shown are the {num_shown} {why}.' if len(images) > num_shown else ''
     # '<' would end the script that holds the data
-    data = json.dumps(dict(names=names, score=SCORE, about=about + left_out, images=images)).replace('<', '\\u003c')
+    data = json.dumps(dict(names=names, score=SCORE, top=TOP, about=about + left_out, images=images)).replace(
+        '<', '\\u003c'
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE.read_text(encoding='utf-8').replace('__DATA__', data), encoding='utf-8')
 
 
 def _wrongness(image: dict) -> float:
-    return sum(
-        rpn['found'].count(False) + sum(box[4] for box in rpn['false'] if box[4] >= SCORE) for rpn in image['rpns']
-    )
+    (rpn,) = image['rpns']
+    return sum(rank > TOP_K for rank in rpn['ranks']) + sum(box[4] for box in rpn['false'] if box[4] >= SCORE)
+
+
+def _difference(image: dict) -> int:
+    """Objects and false positives that one of two RPNs has alone among its top proposals."""
+    found = ([rank <= TOP for rank in rpn['ranks']] for rpn in image['rpns'])
+    alone = sum(box[5] <= TOP < box[6] for rpn in image['rpns'] for box in rpn['false'])
+    return alone + sum(before != after for before, after in zip(*found))
 
 
 def parse_args() -> argparse.Namespace:
@@ -190,7 +201,7 @@ def parse_args() -> argparse.Namespace:
         '--images',
         type=at_least(1),
         default=500,
-        help='so many of the worst are shown; all count (default: %(default)s)',
+        help='so many are shown, the first of their order; all count (default: %(default)s)',
     )
     args = parser.parse_args()
     if not can_become_file(args.out):

@@ -73,7 +73,7 @@ def parse_args() -> argparse.Namespace:
     if args.table and not args.work_dir.exists():
         parser.error(f'--work-dir {args.work_dir} is not there; name the folder of the runs')
     if len({*args.seeds}) < len(args.seeds):
-        parser.error(f'--seeds {shlex.join(map(str, args.seeds))}: each of them once')
+        parser.error(f'--seeds {" ".join(map(str, args.seeds))} names a seed twice; give each once')
     return args
 
 

@@ -48,7 +48,8 @@ def report(work_dir: Path, asked: List[Tuple[str, int]], command: str) -> str:
     Returns:
         str: The table for a terminal.
     """
-    results = results_in(work_dir)
+    names = [name for name, _ in asked]
+    results = sorted(results_in(work_dir), key=lambda result: [*names, result['name']].index(result['name']))
     runs = pd.DataFrame([_line(result, work_dir) for result in results], columns=None if results else ['name', 'seed'])
     about = dict(command=command, **_environment(results))
     with open(work_dir / 'runs.csv', 'w', encoding='utf-8', newline='') as file:

@@ -17,7 +17,7 @@ from .rows import Row
 EXECUTE = Path(__file__).with_name('execute.py')
 ROOT = Path(__file__).resolve().parents[2]
 # keys of hooks, evaluators and visualizers that say where something is written
-OUTPUT = re.compile(r'(?:^|_)(?:out|save|log|dump|results?)(?:\w*_|)(dir|folder|file|path|prefix)$|^outfile_(prefix)$')
+OUTPUT = re.compile(r'(?:^|_)(?:out|save|log|dump|trace|results?)(?:\w*_|)(dir|folder|file|path|prefix)$|^(dir)_name$')
 COCOS = {'proposal', 'proposal_fast'}
 WRITERS = ('default_hooks', 'custom_hooks', 'visualizer', 'val_evaluator')
 
@@ -144,7 +144,7 @@ def redirected(value: Any, folder: Path) -> Any:
         if place is None:
             result[key] = redirected(item, folder)
         else:
-            result[key] = str(folder if place[1] in ('dir', 'folder') else folder / Path(item).name)
+            result[key] = str(folder if {*place.groups()} & {'dir', 'folder'} else folder / Path(item).name)
     return result
 
 

@@ -10,8 +10,8 @@ The same options always draw the same images: each has a random generator of its
 """
 
 import argparse
-import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Callable
 from xml.etree import ElementTree
@@ -145,15 +145,17 @@ def make_folder(out_dir: Path, options: str, fill: Callable[[Path], None], parse
     if stamp.exists() and stamp.read_text() == options:
         print(f'{out_dir} is there already, drawn with {options}')
         return
-    if out_dir.exists():
-        parser.error(f'{out_dir} holds something else than {options}; remove it or give a new folder')
-    # drawn beside and moved at the end: what stands in out_dir is whole, also after an interruption
-    part = out_dir.with_name(out_dir.name + '.part')
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    fill(part)
-    (part / stamp.name).write_text(options)
-    part.rename(out_dir)
+    if out_dir.exists() or out_dir.is_symlink():
+        what = f'was drawn with {stamp.read_text()}' if stamp.exists() else 'was not drawn by this tool'
+        parser.error(f'{out_dir} is there and {what}; it is left as it is: give a new folder')
+    # drawn beside, under a name that nobody has, and moved at the end: what stands in out_dir is whole
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'{out_dir.name}.', suffix='.part', dir=out_dir.parent) as beside:
+        part = Path(beside, out_dir.name)
+        part.mkdir()
+        fill(part)
+        (part / stamp.name).write_text(options)
+        part.rename(out_dir)
     print(f'{len([*out_dir.rglob("*.jpg")])} images in {out_dir}')
 
 

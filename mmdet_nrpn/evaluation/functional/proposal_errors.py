@@ -2,8 +2,10 @@ from typing import List, NamedTuple, Optional
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
 from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
 from ...utils import bboxes_of, clip_bboxes, false_positives, in_float32, max_ious
@@ -19,20 +21,22 @@ class ProposalErrors(NamedTuple):
 
     Attributes:
         gt_bboxes (np.ndarray): Objects, (G, 4).
-        gt_found (np.ndarray): Whether one of the RPN's top 100 proposals overlaps the object by 0.5, (G,) bool.
+        gt_ranks (np.ndarray): Rank, from 1, of the first proposal that overlaps the object by 0.5; 101 for none, (G,).
         ignored_bboxes (np.ndarray): Ignored objects, (K, 4).
         false_positives (np.ndarray): Those of the top 100 proposals that are on no object, (F, 4).
         false_positive_scores (np.ndarray): Their objectness in [0, 1], (F,).
+        false_positive_ranks (np.ndarray): Their ranks among the proposals, from 1, (F,).
         regions (np.ndarray): nRPN's top 100 regions, (R, 4). Empty without an nRPN.
         region_scores (np.ndarray): Its objectness of them in [0, 1], (R,).
         predicted_by_nrpn (np.ndarray): Whether one of nRPN's regions overlaps the false positive by 0.5, (F,) bool.
     """
 
     gt_bboxes: np.ndarray
-    gt_found: np.ndarray
+    gt_ranks: np.ndarray
     ignored_bboxes: np.ndarray
     false_positives: np.ndarray
     false_positive_scores: np.ndarray
+    false_positive_ranks: np.ndarray
     regions: np.ndarray
     region_scores: np.ndarray
     predicted_by_nrpn: np.ndarray
@@ -82,9 +86,11 @@ def _errors_of_image(
     compared = [proposals.bboxes, gt_bboxes, ignored_bboxes]
     if shape is not None:  # proposals are clipped to the image, and annotations need not be
         compared = [clip_bboxes(boxes, shape) for boxes in compared]
-    wrong = proposals[false_positives(*compared)]
-    pairs = (compared[1], compared[0]), (wrong.bboxes, regions.bboxes)
-    found, predicted = (max_ious(bboxes, others) >= SAME_PLACE_IOU for bboxes, others in pairs)
-    boxes_and_scores = wrong.bboxes, wrong.scores, regions.bboxes, regions.scores
-    parts = gt_bboxes, found, ignored_bboxes, *boxes_and_scores, predicted
+    is_wrong = false_positives(*compared)
+    wrong, ranks = proposals[is_wrong], torch.arange(1, len(is_wrong) + 1, device=is_wrong.device)
+    found = bbox_overlaps(compared[1], compared[0]) >= SAME_PLACE_IOU
+    gt_ranks = F.pad(torch.where(found, ranks, TOP_K + 1), (0, 1), value=TOP_K + 1).amin(dim=1)
+    predicted = max_ious(wrong.bboxes, regions.bboxes) >= SAME_PLACE_IOU
+    of_wrong = wrong.bboxes, wrong.scores, ranks[is_wrong]
+    parts = gt_bboxes, gt_ranks, ignored_bboxes, *of_wrong, regions.bboxes, regions.scores, predicted
     return ProposalErrors(*(part.cpu().numpy() for part in parts))

@@ -57,7 +57,9 @@ def test_against_a_loop(seed):
     ]
     wrong = [i for i, b in enumerate(best) if max(iou(b, gt) for gt in gts) < 0.3 and inside[i] < 0.3]
     assert 10 < len(wrong) < 100
-    assert errors.gt_found.tolist() == [max(iou(gt, b) for b in best) >= 0.5 for gt in gts]
+    finding = [[rank for rank, b in enumerate(best, start=1) if iou(gt, b) >= 0.5] for gt in gts]
+    assert errors.gt_ranks.tolist() == [min(ranks, default=101) for ranks in finding]
+    assert errors.false_positive_ranks.tolist() == [i + 1 for i in wrong]
     np.testing.assert_array_equal(errors.false_positives, proposals.bboxes[wrong].numpy())
     np.testing.assert_array_equal(errors.false_positive_scores, proposals.scores[wrong].numpy())
     np.testing.assert_array_equal(errors.regions, regions.bboxes[:100].numpy())
@@ -74,6 +76,9 @@ def test_nothing_there(ignored):
     outs = [torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 12, 4, 4)]
     (errors,) = find_proposal_errors(PlantedHead([none], None), outs, None, [sample])
     assert all(len(part) == 0 for part in errors)
+    sample.gt_instances = InstanceData(bboxes=torch.ones(2, 4))
+    (errors,) = find_proposal_errors(PlantedHead([none], None), outs, None, [sample])
+    assert errors.gt_ranks.tolist() == [101, 101]
 
 
 @pytest.mark.parametrize('rescale', [False, True])
@@ -87,5 +92,5 @@ def test_an_object_across_the_border_is_found_by_its_clipped_proposal(rescale):
     proposals = InstanceData(bboxes=torch.tensor([[0.0, 8, 18, 72]]), scores=torch.ones(1))
     outs = [torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 12, 4, 4)]
     (errors,) = find_proposal_errors(PlantedHead([proposals], None), outs, None, [sample], rescale=rescale)
-    assert errors.gt_found.tolist() == [True] and len(errors.false_positives) == 0
+    assert errors.gt_ranks.tolist() == [1] and len(errors.false_positives) == 0
     assert errors.gt_bboxes.tolist() == [[-46, 8, 18, 72]]  # drawn where it was annotated

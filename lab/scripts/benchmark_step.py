@@ -1,7 +1,7 @@
 """Time training steps and predictions of configs side by side, and tell what nRPN's parts cost.
 
-    python tools/analysis_tools/benchmark_step.py                                # three RPNs with a ResNet-50 and FPN
-    python tools/analysis_tools/benchmark_step.py STOCK.py OURS.py BASELINE.py --size 320 320 --batch 4
+    python lab/scripts/benchmark_step.py                                # three RPNs with a ResNet-50 and FPN
+    python lab/scripts/benchmark_step.py STOCK.py OURS.py BASELINE.py --size 320 320 --batch 4
 
 Every round times one step of each config in turn, on the same synthetic images, so a busy machine slows all of them;
 ratios are to the first config, round by round: median (lowest to highest). Weights are as at the start of a training,
@@ -18,11 +18,12 @@ from pathlib import Path
 
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from analysis_tools.timed_model import TimedModel
-from arguments import at_least, existing_file
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
+from arguments import at_least, existing_file  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
+from lab.scripts.timed_model import TimedModel  # noqa: E402
+
 DEFAULT = [
     ROOT / 'configs' / 'nrpn' / f'{row}_r50-caffe_fpn_1x_voc07.py'
     for row in ('rpn-focal', 'nrpn-focal', 'paper-nrpn-overlap')

@@ -2,11 +2,11 @@ import json
 
 import pytest
 import torch
-from analysis_tools.timed_model import TimedModel
 
+from lab.scripts.timed_model import TimedModel
 from mmdet_nrpn.utils import rpn_of
 
-TOOL = 'tools/analysis_tools/benchmark_step.py'
+TOOL = 'lab/scripts/benchmark_step.py'
 
 
 @pytest.mark.slow
@@ -61,3 +61,16 @@ def test_weights_are_lent(repo):
     with other.weights_of(ours) as fit:
         assert not fit and torch.equal(bias(other), starts[2])
     assert all(torch.equal(bias(model), start) for model, start in zip((stock, ours, other), starts))
+
+
+@pytest.mark.parametrize('model', ['soft-teacher', 'qdtrack'])
+def test_a_model_with_its_detector_inside_is_refused_with_what_to_give(run_tool, repo, model):
+    (config,) = (repo / 'configs' / 'nrpn').glob(f'{model}_*.py')
+    done = run_tool(TOOL, config)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert f'{config}: model.type=' in done.stderr and 'the config of that detector alone' in done.stderr
+
+
+def test_an_output_that_is_a_folder_is_told_at_the_start(run_tool, tmp_path):
+    done = run_tool(TOOL, '--out', tmp_path)
+    assert done.returncode == 2 and f'{tmp_path} is a folder' in done.stderr

@@ -1,6 +1,6 @@
 """Time ProposalMetric against pycocotools' COCOeval on the same synthetic proposals, and check that both agree.
 
-python tools/analysis_tools/benchmark_metric.py --images 1000 --proposals 1000
+python lab/scripts/benchmark_metric.py --images 1000 --proposals 1000
 """
 
 import argparse
