@@ -91,8 +91,8 @@ def test_everything_is_written(finished, table_of, tmp_path):
     lines = (tmp_path / 'runs.csv').read_text(encoding='utf-8').splitlines()
     runs = [*csv.DictReader(line for line in lines if not line.startswith('#'))]
     assert [(run['name'], run['seed'], run['commit'], run['AR@100']) for run in runs] == [
-        (OURS, '0', 'abc', '0.3'),
         (STOCK, '0', 'abc', '0.2'),
+        (OURS, '0', 'abc', '0.3'),
     ]
     assert lines[:2] == ['# command: python tools/benchmark', '# torch: 2']
     assert len({run['config_hash'] for run in runs}) == 2 and all(len(run['config_hash']) == 12 for run in runs)
@@ -105,8 +105,8 @@ def test_own_evaluators_are_in_the_table_and_where_a_row_has_none_there_is_a_das
     asked = finished({STOCK: [0.2, 0.2]}, metrics=metrics)
     metrics = {'coco/bbox_mAP': 0.5, 'motchallenge-metric/HOTA': 0.6}
     cells, _ = table_of(asked + finished({OURS: [0.2, 0.2]}, metrics=metrics))
-    assert list(cells.columns[:-2]) == ['coco/bbox_mAP', 'motchallenge-metric/HOTA', 'pascal_voc/AP50']
-    assert list(cells.loc['rpn'][:3]) == ['40.0 ± 0.0', '-', '50.0 ± 0.0']
+    assert list(cells.columns[:-2]) == ['coco/bbox_mAP', 'pascal_voc/AP50', 'motchallenge-metric/HOTA']
+    assert list(cells.loc['rpn'][:3]) == ['40.0 ± 0.0', '50.0 ± 0.0', '-']
     assert list(cells.loc['paper-nrpn, difference'][:3]) == ['+10.0 ± 0.0', '-', '-']
 
 
