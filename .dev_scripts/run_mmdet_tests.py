@@ -7,7 +7,8 @@
 MMDetection's distributions do not have these tests. They are those of the RPN head, of detectors with an RPN, of a
 semi-supervised detector and of a tracker; of RandomSampler, which these sample with, MMDetection has none. Each of
 SETTINGS runs in a process of its own, with ``RPNHead`` and, where no object is added to the anchors, ``RandomSampler``
-replaced. What needs a GPU runs on the CPU where there is none, or most of it would be passed over.
+replaced. What needs a GPU runs on the CPU where there is none, or most of it would be passed over. There, Sparse R-CNN
+and QueryInst, which have no RPN, fail with stock's classes, too: MMCV's RoIAlign refuses their boxes.
 
 Prints how each test ended with each setting. Ends with 1 if one passes with stock's classes and not with ours.
 """

@@ -33,6 +33,7 @@ from mmdet_nrpn.utils import can_become_file
 sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
 from arguments import at_least, existing_file
 from detectors import Detector, build, run
+from whole_files import written_beside
 
 # Between two regions an IoU, and between a region and an object a share of the smaller of the two.
 MOST_OVERLAP = 0.3
@@ -233,9 +234,8 @@ def main() -> None:
         sys.exit(f'No false positive has an objectness of {args.score} or more; give a lower --score')
     add_regions(content, dataset, found)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_name(args.out.name + '.part')  # whole or not at all, also when interrupted
-    part.write_text(json.dumps(content), encoding='utf-8')
-    part.rename(args.out)
+    with written_beside(args.out) as part:
+        Path(part).write_text(json.dumps(content), encoding='utf-8')
     print(f'{num_objects} annotations and {num_regions} regions on {sum(map(bool, found))} of {len(found)} images.')
     print(f'To train with them: {key} with {lines_to_train_with(args.out, dataset, train)}')
 

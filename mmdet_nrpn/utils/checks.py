@@ -13,19 +13,10 @@ def check_number(
     integer: bool = False,
     above_low: bool = False,
 ) -> None:
-    """Refuse a setting that is no finite number within its bounds, which are allowed themselves.
+    """Refuse a setting that is no finite number from ``low`` to ``high``, with a ValueError that names key and value.
 
-    Args:
-        owner (str): Whose setting it is.
-        name (str): Its key.
-        value (Any): What was given.
-        low (float): Least value. Defaults to -infinity.
-        high (float): Largest value. Defaults to infinity.
-        integer (bool): Whether it has to be a whole number. Defaults to False.
-        above_low (bool): Whether the least value is not allowed itself. Defaults to False.
-
-    Raises:
-        ValueError: Naming key, value and bounds.
+    ``owner`` has the setting, which is called ``name``. With ``integer`` it has to be a whole number, and with
+    ``above_low`` it may not be ``low`` itself.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     within = is_number and low <= value <= high and not (above_low and value == low)

@@ -42,6 +42,7 @@ OTHERS = {
     'sbatch',
     'sed',
     'tail',
+    'test',
     'unzip',
 }
 

@@ -63,7 +63,7 @@ def test_what_is_wrong_is_one_line_that_says_what_to_do(make_run, lines, words):
     assert re.search(words, line), line
 
 
-# --- the ways to walk docs/own_data.md wrong
+# --- the ways to walk docs/get_started.md wrong
 
 
 @pytest.mark.parametrize('form', ['voc', 'coco'])

@@ -4,7 +4,7 @@
 
 Objects are filled discs, squares and triangles. *Lookalikes* are the planted hard negatives: the same shapes, sizes
 and colours with a piece missing or a hole, and no objects. The background is noisy and crossed by lines. One object in
-ten is faint and marked difficult, so it is ignored in training and measuring. docs/shapes.md shows some.
+ten is faint and marked difficult, so it is ignored in training and measuring. docs/get_started.md says more.
 
 The same options always draw the same images: each has a random generator of its own, made of seed and number.
 """

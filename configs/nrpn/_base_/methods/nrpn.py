@@ -1,5 +1,5 @@
 # The default: the RPN keeps its own losses and samples, and every positive is ranked above the hardest negatives,
-# weighted by the nRPN. For an RPN alone nrpn-focal.py is better; in a detector focal loss cost mAP (docs/detectors.md).
+# weighted by the nRPN. For an RPN alone nrpn-focal.py is better; in a detector focal loss cost mAP (docs/guide.md).
 method = dict(
     rpn_head=dict(
         type='HardNegativeRPNHead',
