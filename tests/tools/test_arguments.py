@@ -1,4 +1,4 @@
-"""What tools refuse before they read or write anything: files that are not there, and numbers that make no sense."""
+"""What tools refuse before they read or write anything: missing files, places to write, and numbers without sense."""
 
 import pytest
 
@@ -39,3 +39,40 @@ def test_a_missing_file_or_a_folder_is_named(run_tool, tmp_path, tool, arguments
 def test_a_number_that_is_too_small_is_named(run_tool, tool, arguments, option, least):
     done = run_tool(tool, *arguments, option, least - 1)
     assert done.returncode == 2 and f'{option}: must be {least} or more, got {least - 1}' in done.stderr
+
+
+PAGE, SWEEP = ['tools/analysis_tools/browse_hard_negatives.py', CONFIG, 'file'], ['tools/fold/sweep.py', CONFIG, 'file']
+STRIP, FIT, BENCHMARK = ['tools/fold/strip.py', 'file'], ['tools/fold/fit.py', CONFIG, 'file'], ['tools/benchmark']
+NO_FACTOR, NO_ROWS = 'must be a finite number >= 0', 'name configs, or a file of rows with --rows'
+
+
+# file, there.pth, config.py and folder.pth are there
+@pytest.mark.parametrize(
+    ('command', 'said'),
+    [
+        ([*STRIP, 'file'], 'name a folder'),
+        *(([*STRIP, 'new', f'--fold={value}'], '--fold') for value in ('-1', 'nan', 'inf', 'half')),
+        *(([*SWEEP, '--folds', *folds], f'--folds: {NO_FACTOR}') for folds in (['nan'], ['0', '-1'], ['inf'])),
+        *(([*SWEEP, '--out', out], '--out') for out in ('.', 'fold', 'fold.json', 'file/fold.png')),
+        *(([*PAGE, '--out', out], '--out must name a file, no folder, in a') for out in ('.', 'file/page.html')),
+        *(([*FIT, '--out', out], 'name a file in a folder') for out in ('folder.pth', 'file/fitted.pth')),
+        ([*FIT, '--out', 'fitted.pt'], 'ending in .pth'),
+        ([*FIT, '--out', 'there.pth'], 'there.pth is there already'),
+        ([*FIT, '--out', 'config.pth'], 'config.py is there already'),
+        ([*BENCHMARK, CONFIG, '--table', '--work-dir', 'nowhere'], 'nowhere is not there'),
+        ([*BENCHMARK, CONFIG, '--work-dir', 'file'], 'file is a file'),
+        (BENCHMARK, NO_ROWS),
+        ([*BENCHMARK, CONFIG, '--rows', CONFIG], NO_ROWS),
+        ([*BENCHMARK, CONFIG, '--seeds', 0, 0], '--seeds 0 0 names a seed twice'),
+    ],
+)
+def test_what_cannot_be_done_is_refused(run_tool, tmp_path, command, said):
+    for name in ('file', 'there.pth', 'config.py'):
+        (tmp_path / name).touch()
+    (tmp_path / 'folder.pth').mkdir()
+    before, options = sorted(tmp_path.rglob('*')), ('--out', '--work-dir')
+    places = [n for n, word in enumerate(command) if word == 'file' or command[n - 1] in options]
+    places += [2] if command[0] == STRIP[0] else []
+    done = run_tool(*(tmp_path / word if n in places else word for n, word in enumerate(command)))
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+    assert sorted(tmp_path.rglob('*')) == before

@@ -199,21 +199,6 @@ def test_batch_augmentations_that_ask_for_the_step_are_timed(repo, shapes, monke
 DEMO = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 
 
-@pytest.mark.parametrize(
-    ('options', 'said'),
-    [
-        ([DEMO, '--table', '--work-dir', 'nowhere'], '--work-dir nowhere is not there'),
-        ([DEMO, '--work-dir', DEMO], f'--work-dir {DEMO} is a file'),
-        ([], 'name configs, or a file of rows with --rows'),
-        ([DEMO, '--rows', DEMO], 'name configs, or a file of rows with --rows'),
-        ([DEMO, '--seeds', 0, 0], '--seeds 0 0 names a seed twice'),
-    ],
-)
-def test_refuses_before_anything_is_read(run_tool, options, said):
-    done = run_tool('tools/benchmark', *options)
-    assert done.returncode == 2 and said in done.stderr
-
-
 def test_a_tables_command_can_be_given_again(run_tool, tmp_path):
     work = tmp_path / 'my work'
     work.mkdir()

@@ -147,10 +147,3 @@ OTHER_HEAD = "model = dict(rpn_head=dict(_delete_=True, type='RetinaHead', num_c
 def test_configs_without_what_the_page_needs_are_refused(make_page, lines, words):
     done, _ = make_page(lines)
     assert done.returncode == 1 and f'mine.py: {words}' in done.stderr
-
-
-def test_a_page_that_cannot_be_written_is_refused_at_the_start(make_page, tmp_path):
-    (tmp_path / 'file').write_text('')
-    for out in (tmp_path, tmp_path / 'file' / 'page.html'):
-        done, _ = make_page('', out=out)
-        assert done.returncode == 2 and f'--out must name a file, no folder, in a folder, got {out}' in done.stderr

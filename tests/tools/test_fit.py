@@ -220,22 +220,3 @@ def test_refuses_another_models_checkpoint(repo, run_tool, shapes, tmp_path):
         TOOL, DETECTOR, tmp_path / 'finished.pth', '--out', tmp_path / 'fitted.pth', SHAPES_ROOT=f'{shapes}/'
     )
     assert done.returncode == 1 and 'is of another model' in done.stderr and 'Traceback' not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ('options', 'said'),
-    [
-        (['--out', 'folder.pth'], 'name a file in a folder'),
-        (['--out', 'there.pth/fitted.pth'], 'name a file in a folder'),
-        (['--out', 'fitted.pt'], 'ending in .pth'),
-        (['--out', 'there.pth'], 'there.pth is there already'),
-        (['--out', 'config.pth'], 'config.py is there already'),
-    ],
-)
-def test_refuses_before_anything_is_read(run_tool, tmp_path, options, said):
-    for name in ('there.pth', 'config.py'):
-        (tmp_path / name).touch()
-    (tmp_path / 'folder.pth').mkdir()
-    options[1] = tmp_path / options[1]
-    done = run_tool(TOOL, STOCK, tmp_path / 'there.pth', *options)
-    assert done.returncode == 2 and said in done.stderr

@@ -59,13 +59,6 @@ def test_refuses_a_model_without_an_nrpn_to_fold(run_tool, shapes, checkpoint, t
     assert done.returncode == 1 and 'holds no NRPNHead' in done.stderr and 'Traceback' not in done.stderr
 
 
-@pytest.mark.parametrize('out', ['.', 'fold', 'fold.json', 'model.pth/fold.png'])
-def test_refuses_a_figure_that_is_none_before_measuring(run_tool, tmp_path, out):
-    (tmp_path / 'model.pth').touch()
-    done = run_tool(TOOL, CONFIG, tmp_path / 'model.pth', '--out', tmp_path / out)
-    assert done.returncode == 2 and '--out' in done.stderr
-
-
 def test_refuses_to_write_over_numbers_that_are_not_its_own(run_tool, tmp_path):
     """A figure and its numbers are written anew, numbers without a figure are of something else."""
     (tmp_path / 'model.pth').touch()
@@ -75,13 +68,6 @@ def test_refuses_to_write_over_numbers_that_are_not_its_own(run_tool, tmp_path):
     (tmp_path / 'results.png').touch()
     done = run_tool(TOOL, CONFIG, tmp_path / 'model.pth', '--out', tmp_path / 'results.png')
     assert done.returncode == 1 and 'model.pth cannot be read' in done.stderr
-
-
-@pytest.mark.parametrize('folds', [['nan'], ['0', '-1'], ['inf']])
-def test_refuses_a_factor_that_is_none(run_tool, tmp_path, folds):
-    (tmp_path / 'model.pth').touch()
-    done = run_tool(TOOL, CONFIG, tmp_path / 'model.pth', '--folds', *folds)
-    assert done.returncode == 2 and '--folds: must be a finite number >= 0' in done.stderr
 
 
 @pytest.mark.parametrize('inside', ['teacher', 'detector'])
