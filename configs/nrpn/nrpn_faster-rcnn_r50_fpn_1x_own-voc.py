@@ -25,4 +25,5 @@ val_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP', eval_mode='a
 test_evaluator = val_evaluator
 # COCO's 0.02 is for 16 images per step
 optim_wrapper = dict(optimizer=dict(lr=0.02 * batch_size / 16))
+auto_scale_lr = dict(base_batch_size=batch_size)  # which --auto-scale-lr multiplies by the number of GPUs alone
 load_from = None  # or the checkpoint of a Faster R-CNN, stock or with nRPN, to start from

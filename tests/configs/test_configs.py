@@ -159,3 +159,13 @@ def test_ranking_stands_beside_focal_loss_in_an_rpn_and_beside_its_own_losses_in
         assert head.loss_cls.type == 'CrossEntropyLoss' and 'init_cfg' not in head
     else:
         assert weights == [0.1, 0.1, 0.01] and sampler.type == 'PseudoSampler'
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_auto_scale_lr_leaves_the_rate_of_one_gpu(path):
+    """A rate that is made for the config's batch is not made for it a second time."""
+    cfg = Config.fromfile(path)
+    base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    if base is None or base == 16 and cfg.optim_wrapper.optimizer.lr == 0.02:  # MMDetection's, for 8 GPUs of 2 images
+        return
+    assert base == cfg.train_dataloader.batch_size
