@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from . import annotations, written_objects
 from .image_check import Size, check_images, is_local
-from .load_check import Loaded, load, reads_as, xml_files
+from .load_check import Loaded, load_annotations, reads_as, xml_files
 from .remarks import remark
 from .written_objects import MANY, Written
 
@@ -87,7 +87,7 @@ def _build(cfg: dict, key: str, found: Found) -> Dataset:
         return DATASETS.build(cfg)
     dataset = DATASETS.build(dict(cfg, lazy_init=True))
     _check_classes(dataset, key)
-    loaded = load(dataset, key)
+    loaded = load_annotations(dataset, key)
     _check_objects(dataset, loaded, key, found)
     sizes = check_images(dataset, loaded.infos, key)
     _check_filter(dataset, loaded.infos, sizes, key)

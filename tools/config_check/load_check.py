@@ -18,7 +18,7 @@ class Loaded(NamedTuple):
     content: Optional[dict] = None  # of a file in COCO's format
 
 
-def load(dataset: BaseDataset, key: str) -> Loaded:
+def load_annotations(dataset: BaseDataset, key: str) -> Loaded:
     """Load annotations.
 
     Args:
