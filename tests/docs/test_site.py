@@ -16,6 +16,7 @@ from benchmark.report import paired_difference
 from pymdownx.slugs import slugify
 
 import mmdet_nrpn
+from mmdet_nrpn import utils
 
 REPO = Path(__file__).parents[2]
 # links into the record of experiments, which need not be there
@@ -65,13 +66,15 @@ def test_a_broken_link_fails(build):
     assert {*re.findall(r'nowhere\d', done.stderr)} == {f'nowhere{number}' for number in range(1, 6)}
 
 
-def test_the_drawn_step_has_the_names_of_the_code(repo, tmp_path):
-    runpy.run_path(str(repo / '.dev_scripts' / 'draw_training_step.py'))['draw'](tmp_path / 'step.svg')
-    drawn, shipped = (
-        re.findall(r'<text[^>]*>(.*?)</text>', path.read_text(), re.S)
-        for path in (tmp_path / 'step.svg', repo / 'docs' / 'images' / 'training_step.svg')
-    )
-    assert drawn == shipped and len(drawn) > 10
+def test_the_diagram_of_a_step_has_the_names_of_the_code(repo):
+    (diagram,) = re.findall(r'^```mermaid\n(.*?)^```', (repo / 'docs' / 'method.md').read_text(), re.S | re.M)
+    methods = re.findall(r'\b([A-Z]\w+)\.(\w+)<br>', diagram)
+    assert len(methods) == 3 and all(hasattr(getattr(mmdet_nrpn, cls), method) for cls, method in methods)
+    assert f'{utils.mine_candidates.__name__}<br>' in diagram
+    (fields,) = re.findall(r'"Candidates: (.*?)"', diagram)
+    assert {*fields.split(', ')} <= {*utils.Candidates._fields}
+    given = [*inspect.signature(mmdet_nrpn.HardNegativeRankLoss.forward).parameters]
+    assert all(name in diagram and name in given for name in ('positive', 'negative', 'prior'))
 
 
 def test_files_that_are_named_are_there(repo):
