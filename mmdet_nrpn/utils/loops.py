@@ -2,11 +2,9 @@ import inspect
 import traceback
 from typing import Optional
 
-import torch
 from mmengine.runner import BaseLoop
 
 
-@torch.compiler.disable  # which cannot trace a call stack
 def running_loop(attribute: str) -> Optional[BaseLoop]:
     """The innermost MMEngine loop in the call stack that has ``attribute``; None outside of one.
 
