@@ -1,4 +1,4 @@
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.backbones import EfficientNet
@@ -16,8 +16,9 @@ class EfficientNetLite0(EfficientNet):
 
     Args:
         out_indices (Sequence[int]): Stages whose output is returned. Defaults to (3, 4, 5).
+        frozen_stages (int): Leading stages that do not learn. Defaults to 0.
         norm_eval (bool): Keep the statistics of batch norm. Defaults to True: detection has small batches.
-        kwargs: ``EfficientNet``'s others, such as ``frozen_stages`` (0) and ``init_cfg`` (None).
+        init_cfg (dict, optional): MMEngine's, such as ``dict(type='Pretrained', checkpoint=...)``.
     """
 
     # (kernel size, channels, SE ratio, stride, expansion, block type) of every block; Lite has no SE
@@ -26,9 +27,15 @@ class EfficientNetLite0(EfficientNet):
         for key, stages in EfficientNet.layer_settings.items()
     }
 
-    def __init__(self, out_indices: Sequence[int] = (3, 4, 5), norm_eval: bool = True, **kwargs) -> None:
-        act_cfg = dict(type='ReLU6')
-        super().__init__('b0', out_indices=out_indices, norm_eval=norm_eval, act_cfg=act_cfg, **kwargs)
+    def __init__(
+        self,
+        out_indices: Sequence[int] = (3, 4, 5),
+        frozen_stages: int = 0,
+        norm_eval: bool = True,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        settings = dict(out_indices=out_indices, frozen_stages=frozen_stages, norm_eval=norm_eval, init_cfg=init_cfg)
+        super().__init__('b0', act_cfg=dict(type='ReLU6'), **settings)
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Of images (N, 3, H, W) the features, one (N, C, H, W) a stage of ``out_indices``.
