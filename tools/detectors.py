@@ -30,6 +30,14 @@ def build_model(cfg: Config) -> nn.Module:
     return MODELS.build(model)
 
 
+def imports_with_package(cfg: Config) -> dict:
+    """A config's ``custom_imports`` in their order, which may count, with this package at the end if it is not there."""
+    given = dict(cfg.get('custom_imports') or dict(allow_failed_imports=False))
+    imports = given.get('imports') or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    return {**given, 'imports': [*imports, *({'mmdet_nrpn'} - {*imports})]}
+
+
 def require_detector(cfg: Config) -> None:
     """Refuse, with a ValueError, a config without a model, or whose detector lies inside a teacher or a tracker."""
     if not cfg.get('model'):

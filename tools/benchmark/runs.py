@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, List, Optional
 
+from detectors import imports_with_package
 from mmdet.registry import METRICS
 from mmengine.config import Config
 
@@ -48,11 +49,7 @@ class Run:
     def cfg(self) -> Config:
         """The config that is run."""
         cfg = copy.deepcopy(self.row.cfg)
-        given = dict(cfg.get('custom_imports') or dict(allow_failed_imports=False))
-        imports = given.get('imports') or []
-        imports = [imports] if isinstance(imports, str) else list(imports)
-        # in their order, which may count
-        cfg.custom_imports = {**given, 'imports': [*imports, *({'mmdet_nrpn'} - {*imports})]}
+        cfg.custom_imports = imports_with_package(cfg)
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=self.seed)
         # resumed, it samples the same; and a loss that is NaN ends it. With a scope: a config may have none by default
         hooks = [dict(type='mmdet.StepSeedHook'), dict(type='mmdet.CheckInvalidLossHook')]

@@ -29,7 +29,7 @@ from mmdet_nrpn.utils import NRPN_PREFIX, can_become_file, load_weights, rpn_of,
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import at_least, existing_file
-from detectors import build_detector, require_detector, tell_step
+from detectors import build_detector, imports_with_package, require_detector, tell_step
 from fold.strip import kept_meta
 from whole_files import written_beside
 
@@ -71,12 +71,7 @@ def with_nrpn(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     cfg.model.rpn_head.pop('nrpn_head', None)  # whose settings another nRPN does not have
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
-    custom_imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
-    imports = custom_imports['imports']
-    imports = [imports] if isinstance(imports, str) else list(imports)
-    if 'mmdet_nrpn' not in imports:
-        imports.append('mmdet_nrpn')
-    cfg.custom_imports = dict(custom_imports, imports=imports)
+    cfg.custom_imports = imports_with_package(cfg)
     return cfg
 
 
