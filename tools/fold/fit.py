@@ -71,6 +71,8 @@ def with_nrpn(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     cfg.model.rpn_head.pop('nrpn_head', None)  # whose settings another nRPN does not have
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
+    if head_class is RPNHead:
+        cfg.model.rpn_head.loss_rank = None  # which only a training needs
     cfg.custom_imports = imports_with_package(cfg)
     return cfg
 
