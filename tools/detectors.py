@@ -31,7 +31,7 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def imports_with_package(cfg: Config) -> dict:
-    """A config's ``custom_imports`` in their order, which may count, with this package at the end if it is not there."""
+    """A config's ``custom_imports`` in their order, which may count, and this package at the end if it is missing."""
     given = dict(cfg.get('custom_imports') or dict(allow_failed_imports=False))
     imports = given.get('imports') or []
     imports = [imports] if isinstance(imports, str) else list(imports)
