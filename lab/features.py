@@ -1,7 +1,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -68,22 +68,37 @@ class FeatureDataset(Dataset):
 
     Args:
         folders (list[str]): Folders that were written, such as one of the images and one of their mirror images.
+        classes (list[str], optional): Those whose objects are kept. Defaults to all 20.
+        filter_empty_gt (bool): Leave out images without such an object, as MMDetection does in a training. Defaults to
+            False.
 
     Raises:
         FileNotFoundError: If a folder does not hold stored features, or they are not complete.
     """
 
-    metainfo = dict(VOCDataset.METAINFO, dataset_type='VOC2007')
-
-    def __init__(self, folders: List[str]) -> None:
+    def __init__(
+        self, folders: List[str], classes: Optional[Sequence[str]] = None, filter_empty_gt: bool = False
+    ) -> None:
+        of_voc = VOCDataset.METAINFO['classes']
+        self.metainfo = dict(classes=tuple(classes or of_voc), dataset_type='VOC' if classes else 'VOC2007')
+        # a label of the stored objects -> one among the classes
+        self.labels = {of_voc.index(name): label for label, name in enumerate(self.metainfo['classes'])}
         self.items, self.samples = [], []
         for folder in map(Path, folders):
             if not (folder / SAMPLES).exists():
                 raise FileNotFoundError(f'{folder} holds no stored features; see lab/pages/frozen_features.md')
             levels = [np.load(path, mmap_mode='r') for path in sorted(folder.glob('level*.npy'))]
-            samples = json.loads((folder / SAMPLES).read_text())
-            self.items += [(levels, i) for i in range(len(samples))]
-            self.samples += samples
+            for i, sample in enumerate(json.loads((folder / SAMPLES).read_text())):
+                for kind in ('gt', 'ignored'):
+                    self._keep_classes(sample[kind])
+                if sample['gt']['labels'] or not filter_empty_gt:
+                    self.items.append((levels, i))
+                    self.samples.append(sample)
+
+    def _keep_classes(self, instances: dict) -> None:
+        kept = [n for n, label in enumerate(instances['labels']) if label in self.labels]
+        instances['bboxes'] = [instances['bboxes'][n] for n in kept]
+        instances['labels'] = [self.labels[instances['labels'][n]] for n in kept]
 
     def __len__(self) -> int:
         return len(self.items)

@@ -129,3 +129,30 @@ def test_tools_that_look_at_images_say_that_there_are_none(stored, repo, tmp_pat
         env={**os.environ, 'FEATURES': f'{tmp_path}/'}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1 and f'{config}: {words}' in done.stderr, done.stderr
+
+
+def test_classes_are_those_that_are_named(stored):
+    *_, folder = stored
+    every = FeatureDataset([folder])
+    # synthetic images have labels 0 to 2, here the names of VOC's first classes
+    some = FeatureDataset([folder], classes=['bicycle', 'aeroplane'])
+    assert some.metainfo['classes'] == ('bicycle', 'aeroplane')
+    for i in range(len(every)):
+        expected = every[i]['data_samples'].gt_instances
+        found = some[i]['data_samples'].gt_instances
+        kept = expected[expected.labels < 2]
+        assert torch.equal(found.bboxes, kept.bboxes)
+        assert torch.equal(found.labels, 1 - kept.labels)
+    none = FeatureDataset([folder], classes=['sofa'])
+    assert len(none) == len(every) and not any(len(item['data_samples'].gt_instances) for item in none)
+
+
+def test_images_without_objects_are_left_out_if_asked_for(stored):
+    *_, folder = stored
+    every = FeatureDataset([folder])
+    for label, name in enumerate(('aeroplane', 'bicycle', 'bird')):
+        with_it = [i for i in range(len(every)) if label in every[i]['data_samples'].gt_instances.labels]
+        some = FeatureDataset([folder], classes=[name], filter_empty_gt=True)
+        assert [item['data_samples'].img_id for item in some] == [every[i]['data_samples'].img_id for i in with_it]
+        for item, i in zip(some, with_it):
+            assert torch.equal(item['inputs'][0], every[i]['inputs'][0])
