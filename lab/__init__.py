@@ -4,9 +4,16 @@ Configs in lab/configs import it: run the tools from the repository's root with 
 """
 
 from .features import FeatureDataset, FlushDenormals, StoredBackbone, store_features
-from .trials import FoldedMiningRPNHead, GradedNRPNHead, GradedRPNHead, QualityFocalRPNHead, RankWeightSchedule
+from .trials import (
+    BatchRankLoss,
+    FoldedMiningRPNHead,
+    GradedNRPNHead,
+    GradedRPNHead,
+    QualityFocalRPNHead,
+    RankWeightSchedule,
+)
 
 __all__ = [
-    'FeatureDataset', 'FlushDenormals', 'FoldedMiningRPNHead', 'GradedNRPNHead', 'GradedRPNHead', 'QualityFocalRPNHead',
+    'BatchRankLoss', 'FeatureDataset', 'FlushDenormals', 'FoldedMiningRPNHead', 'GradedNRPNHead', 'GradedRPNHead', 'QualityFocalRPNHead',
     'RankWeightSchedule', 'StoredBackbone', 'store_features',
 ]  # fmt: skip

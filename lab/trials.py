@@ -1,5 +1,7 @@
 """What rows of a table need and the package does not have: other methods' parts, and ideas that were only tried."""
 
+from typing import Optional
+
 import torch
 import torch.nn.functional as F
 from mmdet.registry import HOOKS, MODELS
@@ -8,7 +10,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from mmdet_nrpn.models import HardNegativeRPNHead, NRPNHead
-from mmdet_nrpn.models.losses import OverlapTarget
+from mmdet_nrpn.models.losses import HardNegativeRankLoss, OverlapTarget
 from mmdet_nrpn.utils import Candidates, bboxes_of, clip_bboxes, flatten_levels, max_ious, objectness_logits, rpn_of
 
 
@@ -70,6 +72,34 @@ class FoldedMiningRPNHead(HardNegativeRPNHead):
         mined = super().mine(step._replace(logits=step.logits - n))
         own = step.logits.detach().gather(1, mined.inds)
         return mined._replace(logits=own.masked_fill(~mined.logits.isfinite(), -torch.inf))
+
+
+@MODELS.register_module()
+class BatchRankLoss(HardNegativeRankLoss):
+    """Ranks the batch's positives above the hardest negatives of images without positives, too.
+
+    Each such image counts as much as one with positives does on average.
+    """
+
+    def forward(
+        self, logits: Tensor, positive: Tensor, negative: Tensor, prior: Optional[Tensor] = None, **kwargs
+    ) -> Tensor:
+        loss = super().forward(logits, positive, negative, prior, **kwargs)
+        without = ~positive.any(1)
+        if without.all() or not without.any():
+            return loss
+        of_batch = logits[positive]  # stand beside the anchors of each image that has none
+
+        def beside(of_images: Tensor, values: Tensor) -> Tensor:
+            return torch.cat([of_images[without], values.to(of_images).expand(int(without.sum()), -1)], dim=1)
+
+        is_positive = beside(positive, torch.ones_like(of_batch))
+        is_negative = beside(negative, torch.zeros_like(of_batch))
+        prior = None if prior is None else beside(prior, torch.zeros_like(of_batch))
+        images_with = int((~without).sum())
+        return loss + super().forward(
+            beside(logits, of_batch), is_positive, is_negative, prior, avg_factor=len(of_batch) * images_with
+        )
 
 
 @HOOKS.register_module()

@@ -4,8 +4,9 @@ from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from torch import nn
 
-from lab.trials import GradedNRPNHead, RankWeightSchedule
+from lab.trials import BatchRankLoss, GradedNRPNHead, RankWeightSchedule
 from mmdet_nrpn import NRPNHead
+from mmdet_nrpn.models.losses import HardNegativeRankLoss
 from mmdet_nrpn.utils import Candidates, objectness_logits
 
 OBJECTS = [[4.0, 4, 40, 36], [30.0, 20, 62, 60]]
@@ -97,3 +98,28 @@ def test_the_weight_falls_to_0_over_a_training(tmp_path):
         hook.before_train_iter(runner, 0)
         weights.append(runner.model.rpn_head.loss_rank.loss_weight)
     assert weights == pytest.approx([0.4, 0.3, 0.2, 0.1])
+
+
+@pytest.mark.parametrize('has_prior', [False, True])
+def test_images_without_positives_are_ranked_below_those_of_the_batch(has_prior):
+    settings = dict(loss_weight=1.0, num_negatives=3, prior_weight=0.5)
+    generator = torch.Generator().manual_seed(0)
+    logits, prior = torch.randn(2, 4, 9, generator=generator, dtype=torch.double)
+    positive = torch.zeros(4, 9, dtype=torch.bool)
+    positive[0, :2] = positive[2, 5] = True  # images 1 and 3 have none
+    negative = ~positive
+    prior = prior if has_prior else None
+    loss = BatchRankLoss(**settings)(logits, positive, negative, prior)
+    plain = HardNegativeRankLoss(**settings)
+    expected = plain(logits, positive, negative, prior)
+    for image in (1, 3):
+        hardest, inds = logits[image].topk(3)
+        if has_prior:
+            factors = (0.5 * prior[image, inds]).exp()
+            hardest = hardest + (factors / factors.mean()).log()
+        terms = [torch.log1p((hardest - score).exp().sum()) for score in logits[positive]]
+        expected = expected + sum(terms) / len(terms) / 2  # two images have positives
+    torch.testing.assert_close(loss, expected)
+    for rows in (slice(0, 1), slice(1, 2)):  # all images have positives, and none has
+        masks = positive[rows], negative[rows]
+        assert BatchRankLoss(**settings)(logits[rows], *masks) == plain(logits[rows], *masks)
