@@ -14,6 +14,6 @@ from .trials import (
 )
 
 __all__ = [
-    'BatchRankLoss', 'FeatureDataset', 'FlushDenormals', 'FoldedMiningRPNHead', 'GradedNRPNHead', 'GradedRPNHead', 'QualityFocalRPNHead',
-    'RankWeightSchedule', 'StoredBackbone', 'store_features',
+    'BatchRankLoss', 'FeatureDataset', 'FlushDenormals', 'FoldedMiningRPNHead', 'GradedNRPNHead', 'GradedRPNHead',
+    'QualityFocalRPNHead', 'RankWeightSchedule', 'StoredBackbone', 'store_features',
 ]  # fmt: skip
