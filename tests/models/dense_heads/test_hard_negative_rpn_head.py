@@ -406,6 +406,23 @@ def test_overlap_loss_at_overlap_one_is_the_stock_loss(build_head, features, mak
 # --- images with nothing in them, and DDP
 
 
+def test_an_image_without_objects_is_mined_and_ranks_nothing(build_head, features, make_sample, monkeypatch):
+    head = build_head(nrpn_head=dict(max_num=20))
+    mine, mined = head.mine, []
+    monkeypatch.setattr(head, 'mine', lambda step: mined.append(mine(step)) or mined[-1])
+    x = features(2)
+    losses = head.loss(x, [make_sample(OBJECTS), make_sample([])])
+    # its top candidates are false, all of them, and the nRPN learns from them
+    assert mined[0].is_false[1].sum() == 20 and not mined[0].is_true[1].any()
+    first, second = (
+        head.loss(tuple(level[i : i + 1] for level in x), [make_sample(o)]) for i, o in ((0, OBJECTS), (1, []))
+    )
+    assert sum(second['loss_nrpn_cls']) > 0
+    # what is ranked is what the image with objects has
+    assert sum(first['loss_rpn_rank']) > 0 and sum(second['loss_rpn_rank']) == 0
+    torch.testing.assert_close(sum(losses['loss_rpn_rank']), sum(first['loss_rpn_rank']))
+
+
 @pytest.mark.parametrize(
     'objects, ignored', [([], []), ([], OBJECTS), ([[0.0, 0, 64, 64]], []), (OBJECTS, [[0.0, 0, 64, 64]])]
 )
