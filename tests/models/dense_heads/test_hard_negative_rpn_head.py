@@ -407,7 +407,7 @@ def test_overlap_loss_at_overlap_one_is_the_stock_loss(build_head, features, mak
 
 
 def test_an_image_without_objects_is_mined_and_ranks_nothing(build_head, features, make_sample, monkeypatch):
-    head = build_head(nrpn_head=dict(max_num=20))
+    head = build_head(nrpn_head=dict(max_num=20), loss_rank=dict(loss_weight=1.0))
     mine, mined = head.mine, []
     monkeypatch.setattr(head, 'mine', lambda step: mined.append(mine(step)) or mined[-1])
     x = features(2)
