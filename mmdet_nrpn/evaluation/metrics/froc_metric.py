@@ -141,7 +141,7 @@ class FROCMetric(GroundTruthMetric):
                 values = self._values(curve, np.delete(highest, joined['gt_image'][gts]))
                 metrics.update({f'{name}{key}{suffix}': float(value) for key, value in values.items()})
                 table.append([name[:-1] or 'all', num_objects, *(f'{value:.3f}' for value in values.values())])
-            head = ['class', 'objects', *(key.replace('@', '\n@') for key in values)]
+            head = ['class', 'objects', *(key.replace('@', '\n@').replace('_', '\n') for key in values)]
             self._logger().info(f'\n{AsciiTable([head, *table], f"IoU {iou_thr:g}").table}')
         if self.out_file is not None:
             _draw(curves, Path(self.out_file))
@@ -149,12 +149,12 @@ class FROCMetric(GroundTruthMetric):
 
     def _values(self, curve: FROCCurve, scores_of_empty: np.ndarray) -> Dict[str, float]:
         """Metrics of a curve and of the highest scores in images without objects."""
-        recall, reached = curve.recall_at(RATES), [curve.reaching(value) for value in self.recalls]
+        recall = curve.recall_at(RATES)
         misses = np.maximum(1 - curve.recall_at(MISS_RATES_AT), 1e-10)
         values = dict(zip((f'recall@{rate:g}' for rate in RATES), recall))
         values.update(mean_recall=recall.mean(), LAMR=np.exp(np.log(misses).mean()))
-        values.update({f'FPPI@{value:g}': fppi for value, (_, fppi) in zip(self.recalls, reached)})
-        for value, (threshold, _) in zip(self.recalls, reached):
+        for value in self.recalls:
+            threshold, values[f'FPPI@{value:g}'] = curve.reaching(value)
             is_known = len(scores_of_empty) and not np.isnan(threshold)
             values[f'image_FPR@{value:g}'] = (scores_of_empty >= threshold).mean() if is_known else np.nan
         return values

@@ -212,13 +212,8 @@ def test_order_does_not_matter_and_an_empty_image_thins_false_detections_out(see
             assert rarer[f'{name}FPPI@{value}'] == pytest.approx(expected[f'{name}FPPI@{value}'] / 2, nan_ok=True)
 
 
-def coco_cfg(shapes, classes):
-    as_coco.as_coco(shapes, 'val')
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=('img_id', 'img_path'))]
-    return dict(
-        type='CocoDataset', data_root=f'{shapes}/', ann_file='annotations/val.json', data_prefix=dict(img='val/'),
-        metainfo=dict(classes=classes), test_mode=True, pipeline=pipeline,
-    )  # fmt: skip
+def predicted(num):
+    return dict(bboxes=torch.zeros(num, 4), scores=torch.rand(num), labels=torch.zeros(num, dtype=torch.long))
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
@@ -226,20 +221,21 @@ def coco_cfg(shapes, classes):
 def test_labels_are_the_data_sets_and_have_its_names(repo, shapes, format, wrapped):
     """COCO's labels are in the file's order, whatever the order of classes. Only discs are detected."""
     if format == 'coco':
-        cfg = coco_cfg(shapes, ('triangle', 'disc'))
+        as_coco.as_coco(shapes, 'val')
+        cfg = dict(type='CocoDataset', ann_file='annotations/val.json', data_prefix=dict(img='val/'), test_mode=True)
+        cfg.update(data_root=f'{shapes}/', metainfo=dict(classes=('triangle', 'disc')))
     else:
         cfg = Config.fromfile(repo / 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py').val_dataloader.dataset.to_dict()
         cfg.update(data_root=f'{shapes}/')
     dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[cfg]) if wrapped else cfg)
     metric = METRICS.build(dict(type='FROCMetric', classwise=True))
     metric.dataset_meta, metric.ground_truth = dataset.metainfo, GroundTruth(dataset)
-    disc, num = 0, 0
+    num = 0
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)
-        boxes = [o['bbox'] for o in info['instances'] if o['bbox_label'] == disc and not o['ignore_flag']]
+        boxes = [o['bbox'] for o in info['instances'] if o['bbox_label'] == 0 and not o['ignore_flag']]
         num += len(boxes)
-        found = dict(bboxes=torch.tensor(boxes).reshape(-1, 4), scores=torch.ones(len(boxes)))
-        found['labels'] = torch.full((len(boxes),), disc)
+        found = dict(predicted(len(boxes)), bboxes=torch.tensor(boxes).reshape(-1, 4))
         metric.process(None, [dict(img_id=info['img_id'], img_path=info['img_path'], pred_instances=found)])
     metrics = metric.evaluate(len(dataset))
     assert num > 0 and metrics['froc/disc_mean_recall'] == 1 and metrics['froc/triangle_mean_recall'] == 0
@@ -247,30 +243,29 @@ def test_labels_are_the_data_sets_and_have_its_names(repo, shapes, format, wrapp
     assert ('froc/square_LAMR' in metrics) == (format == 'voc')
 
 
-def test_boxes_are_not_kept_and_a_figure_is_drawn(tmp_path, caplog):
-    path = tmp_path / 'new' / 'froc.png'
+@pytest.fixture
+def logged(caplog):
     MMLogger.get_current_instance().addHandler(caplog.handler)
+    yield caplog
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+
+
+def test_boxes_are_not_kept_and_a_figure_is_drawn(tmp_path, logged):
+    path = tmp_path / 'new' / 'froc.png'
     rng = np.random.default_rng(0)
     metrics = evaluate([random_image(rng) for _ in range(5)], iou_thrs=(0.5, 0.75), out_file=str(path))
-    MMLogger.get_current_instance().removeHandler(caplog.handler)
     assert path.read_bytes().startswith(b'\x89PNG') and json.dumps(metrics)
-    assert 'IoU 0.75' in caplog.text and f'{metrics["LAMR@IoU0.75"]:.3f}' in caplog.text
+    assert 'IoU 0.75' in logged.text and f'{metrics["LAMR@IoU0.75"]:.3f}' in logged.text
     metric = METRICS.build(dict(type='FROCMetric'))
     metric.process(None, [dict(gt_instances=dict(bboxes=torch.zeros(0, 4)), pred_instances=predicted(7))])
     (kept,) = metric.results
     assert sum(np.size(value) for value in kept.values()) == 3 * 7
 
 
-def predicted(num):
-    return dict(bboxes=torch.zeros(num, 4), scores=torch.rand(num), labels=torch.zeros(num, dtype=torch.long))
-
-
-def test_an_rpn_that_is_measured_by_class_is_told(caplog):
-    MMLogger.get_current_instance().addHandler(caplog.handler)
+def test_an_rpn_that_is_measured_by_class_is_told(logged):
     (objects, *rest) = image([0], [(0, 0.9)])
     metrics = evaluate([(objects + [0, 0, 0, 0, 2], *rest)])
-    MMLogger.get_current_instance().removeHandler(caplog.handler)
-    assert metrics['mean_recall'] == 0 and 'for an RPN, set class_agnostic=True' in caplog.text
+    assert metrics['mean_recall'] == 0 and 'for an RPN, set class_agnostic=True' in logged.text
 
 
 @pytest.mark.parametrize('key', ['scores', 'labels', 'bboxes'])
