@@ -13,6 +13,9 @@ from .models import (
     IgnoringSoftTeacher,
     NRPNHead,
     NRPNSampler,
+    ObjectnessCascadeRoIHead,
+    ObjectnessMixin,
+    ObjectnessRoIHead,
     OverlapLoss,
     PaperNRPNHead,
 )
@@ -20,6 +23,6 @@ from .version import __version__
 
 __all__ = [
     'EfficientNetLite0', 'FROCMetric', 'HardNegativeRPNHead', 'HardNegativeRankLoss', 'HardNegativeVisualizationHook',
-    'IgnoringSoftTeacher', 'NRPNHead', 'NRPNSampler', 'OverlapLoss', 'PaperNRPNHead', 'ProposalMetric', 'StepSeedHook',
-    '__version__',
+    'IgnoringSoftTeacher', 'NRPNHead', 'NRPNSampler', 'ObjectnessCascadeRoIHead', 'ObjectnessMixin',
+    'ObjectnessRoIHead', 'OverlapLoss', 'PaperNRPNHead', 'ProposalMetric', 'StepSeedHook', '__version__',
 ]  # fmt: skip

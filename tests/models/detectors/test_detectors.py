@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs, demo_track_inputs
-from mmengine.config import Config
+from mmdet.testing import demo_track_inputs
 from mmengine.hub import get_config
+from small_detector import inputs, smaller
 
 FOCAL = dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 NRPN = dict(type='HardNegativeRPNHead')  # README's line
@@ -29,28 +29,6 @@ DETECTORS = {
 def model_cfg(name, **rpn_head):
     """MMDetection's own config, smaller, and the lines that switch nRPN on."""
     return smaller(get_config(f'mmdet::{DETECTORS[name]}').model, **rpn_head)
-
-
-def smaller(cfg, **rpn_head):
-    cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
-    cfg.neck.in_channels = [8, 16, 32, 64]
-    heads = cfg.get('roi_head', {}).get('bbox_head', [])
-    for head in heads if isinstance(heads, list) else [heads]:
-        head.fc_out_channels = 64
-    if 'rpn_proposal' in cfg.train_cfg:
-        cfg.train_cfg.rpn_proposal.max_per_img = 100
-    cfg = Config(dict(model=cfg))
-    cfg.merge_from_dict({'model.rpn_head': rpn_head})
-    if 'loss_cls' in rpn_head:
-        cfg.model.train_cfg.rpn.sampler = dict(type='PseudoSampler')
-    elif 'loss_rank' in rpn_head:
-        cfg.model.train_cfg.rpn.sampler.type = 'NRPNSampler'
-    return cfg.model
-
-
-def inputs(model, with_mask):
-    batch = demo_mm_inputs(2, [[3, 96, 128], [3, 80, 96]], num_items=[3, 0], with_mask=with_mask)
-    return model.data_preprocessor(batch, True)
 
 
 @pytest.mark.parametrize('method', METHODS)

@@ -1,0 +1,3 @@
+from .objectness_roi_head import ObjectnessCascadeRoIHead, ObjectnessMixin, ObjectnessRoIHead
+
+__all__ = ['ObjectnessCascadeRoIHead', 'ObjectnessMixin', 'ObjectnessRoIHead']
