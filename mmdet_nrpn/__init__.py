@@ -5,7 +5,7 @@ Importing this package registers everything in MMDetection's own registries, so 
 """
 
 from .engine import HardNegativeVisualizationHook, StepSeedHook
-from .evaluation import ProposalMetric
+from .evaluation import FROCMetric, ProposalMetric
 from .models import (
     EfficientNetLite0,
     HardNegativeRankLoss,
@@ -22,7 +22,7 @@ from .models import (
 from .version import __version__
 
 __all__ = [
-    'EfficientNetLite0', 'HardNegativeRPNHead', 'HardNegativeRankLoss', 'HardNegativeVisualizationHook',
+    'EfficientNetLite0', 'FROCMetric', 'HardNegativeRPNHead', 'HardNegativeRankLoss', 'HardNegativeVisualizationHook',
     'IgnoringSoftTeacher', 'NRPNHead', 'NRPNSampler', 'ObjectnessCascadeRoIHead', 'ObjectnessMixin',
     'ObjectnessRoIHead', 'OverlapLoss', 'PaperNRPNHead', 'ProposalMetric', 'StepSeedHook', '__version__',
 ]  # fmt: skip

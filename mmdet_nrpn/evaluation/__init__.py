@@ -1,7 +1,8 @@
 from .functional import ProposalErrors, SampledNegatives, find_proposal_errors, match_proposals
 from .ground_truth import GroundTruth
-from .metrics import ProposalMetric
+from .metrics import FROCMetric, ProposalMetric
 
 __all__ = [
-    'GroundTruth', 'ProposalErrors', 'ProposalMetric', 'SampledNegatives', 'find_proposal_errors', 'match_proposals',
+    'FROCMetric', 'GroundTruth', 'ProposalErrors', 'ProposalMetric', 'SampledNegatives', 'find_proposal_errors',
+    'match_proposals',
 ]  # fmt: skip

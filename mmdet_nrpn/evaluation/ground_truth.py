@@ -1,10 +1,17 @@
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 
 from ..utils import bboxes_of
 from .comparable import NOT_COMPARABLE, Passed, transforms_of
+
+
+class Objects(NamedTuple):
+    """Objects of an image: boxes (x1, y1, x2, y2) in float64, (G, 4), and labels, (G,) int; -1 is of any class."""
+
+    bboxes: np.ndarray
+    labels: np.ndarray
 
 
 class GroundTruth:
@@ -46,8 +53,14 @@ class GroundTruth:
         Raises:
             ValueError: If the sample has no ground truth, or it is not known in which pixels it or the proposals are.
         """
+        objects, ignored = self.labelled(sample, merged_views)
+        return objects.bboxes, ignored.bboxes
+
+    def labelled(self, sample: dict, merged_views: bool = False) -> Tuple[Objects, Objects]:
+        """The same with labels, as the data set numbers them: objects, and ignored ones."""
         annotated, packed = _annotated(self._instances(sample)), _packed(sample)
-        way = Passed(sample, self.transforms, merged_views, *(boxes and boxes[0] for boxes in (annotated, packed)))
+        known = (found and found[0].bboxes for found in (annotated, packed))
+        way = Passed(sample, self.transforms, merged_views, *known)
         for test, reason in NOT_COMPARABLE.items():
             if said := test(way):
                 raise ValueError(f'image {sample.get("img_path") or sample.get("img_id")}: {reason.format(said)}')
@@ -86,18 +99,24 @@ class GroundTruth:
         return indices
 
 
-def _annotated(instances: Optional[List[dict]]) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+def _annotated(instances: Optional[List[dict]]) -> Optional[Tuple[Objects, Objects]]:
     if instances is None:
         return None
     instances = [instance for instance in instances if 'bbox' in instance]
     bboxes = np.array([instance['bbox'] for instance in instances], dtype=np.float64).reshape(len(instances), 4)
+    labels = np.array([instance.get('bbox_label', -1) for instance in instances], dtype=int)
     ignored = np.array([instance.get('ignore_flag', 0) for instance in instances], dtype=bool)
-    return bboxes[~ignored], bboxes[ignored]
+    return Objects(bboxes[~ignored], labels[~ignored]), Objects(bboxes[ignored], labels[ignored])
 
 
-def _packed(sample: dict) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+def _packed(sample: dict) -> Optional[Tuple[Objects, Objects]]:
     """What the pipeline packed, in pixels of its own; None if it loads no boxes. Without ignored ones, none are."""
     if sample.get('gt_instances', {}).get('bboxes') is None:
         return None
-    like = torch.zeros(0, dtype=torch.float64)
-    return tuple(bboxes_of(sample.get(key), like).numpy() for key in ('gt_instances', 'ignored_instances'))
+    return _objects(sample['gt_instances']), _objects(sample.get('ignored_instances'))
+
+
+def _objects(instances: Optional[dict]) -> Objects:
+    bboxes = bboxes_of(instances, torch.zeros(0, dtype=torch.float64)).numpy()
+    labels = None if instances is None else instances.get('labels')
+    return Objects(bboxes, np.full(len(bboxes), -1) if labels is None else torch.as_tensor(labels).cpu().numpy())

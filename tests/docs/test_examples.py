@@ -4,9 +4,10 @@ import re
 
 import pytest
 import torch
-from mmdet.registry import HOOKS, METRICS, MODELS
+from mmdet.registry import HOOKS, MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 
 import mmdet_nrpn
 from mmdet_nrpn.utils import objectness_logits, rpn_of
@@ -188,7 +189,7 @@ def test_config_lines_build(repo, tmp_path, examples, name):
         if 'filter_cfg' in block:
             assert cfg.train_dataloader.dataset.filter_cfg == dict(filter_empty_gt=False, min_size=32)
         if 'val_evaluator' in block:
-            METRICS.build(cfg.val_evaluator)
+            Evaluator(cfg.val_evaluator)
         for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
             if hook.type in mmdet_nrpn.__all__:
                 HOOKS.build(hook)

@@ -94,13 +94,17 @@ def make_runner(dataset_cfg, folder, tta=False):
         work_dir=str(folder),
         test_dataloader=loader,
         test_cfg=dict(type='TestLoop'),
-        test_evaluator=dict(type='ProposalMetric', proposal_nums=[100]),
+        test_evaluator=[
+            dict(type='ProposalMetric', proposal_nums=[100]),
+            dict(type='FROCMetric', class_agnostic=True, iou_thrs=0.95),
+        ],
         default_scope='mmdet',
         experiment_name=str(folder),
     )
 
 
 def is_exact(metrics):
+    assert metrics.get('froc/mean_recall', 1) == 1 and metrics.get('froc/FPPI@0.9', 0) == 0
     return metrics['proposal/AR@100'] == 1 and metrics['proposal/FP@100'] == 0
 
 

@@ -1,18 +1,15 @@
-from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from mmdet.registry import METRICS
 from mmdet.structures.bbox import bbox_overlaps
-from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
-from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 
-from ...utils import can_become_file, check_number, clip_bboxes, false_positives, running_loop
+from ...utils import check_number, clip_bboxes, false_positives
 from ..functional import match_proposals
-from ..ground_truth import GroundTruth
+from .ground_truth_metric import GroundTruthMetric, listed
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
 # COCO's, in pixels of the original image: (suffix, from, to), both inclusive as in COCOeval
@@ -21,7 +18,7 @@ CURVE_NUMS = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000)
 
 
 @METRICS.register_module()
-class ProposalMetric(BaseMetric):
+class ProposalMetric(GroundTruthMetric):
     """Recall of class-agnostic proposals, and how many of them are on no object.
 
     Ground truth is that of the data set that is evaluated, in pixels of the original image, whatever the test pipeline
@@ -69,26 +66,20 @@ class ProposalMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: Optional[str] = None,
     ) -> None:
-        _require(collect_device in ('cpu', 'gpu'), "collect_device must be 'cpu' or 'gpu'", collect_device)
-        _require(prefix is None or isinstance(prefix, str), 'prefix must be a string', prefix)
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        nums, thrs = _listed(proposal_nums), _listed(iou_thrs)
-        _require(len(nums) > 0, 'proposal_nums must be integers >= 1', proposal_nums)
+        super().__init__(out_file, collect_device, prefix)
+        nums, thrs = listed(proposal_nums), listed(iou_thrs)
+        self._require(len(nums) > 0, 'proposal_nums must be integers >= 1', proposal_nums)
         for num in nums:
             check_number('ProposalMetric', 'proposal_nums', num, 1, integer=True)
         for thr in thrs:
             check_number('ProposalMetric', 'iou_thrs', thr)
-            _require(np.isclose(thr, IOU_THRS).any(), 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', thr)
+            self._require(np.isclose(thr, IOU_THRS).any(), 'iou_thrs must be out of 0.5, 0.55, ..., 0.95', thr)
         check_number('ProposalMetric', 'fp_iou_thr', fp_iou_thr, 0, 1, above_low=True)
-        is_file = out_file is None or (isinstance(out_file, (str, Path)) and can_become_file(Path(out_file)))
-        _require(is_file, 'out_file must name a file, no folder, in a folder', out_file)
         # without repetition, in the order given
         self.proposal_nums = tuple(dict.fromkeys(int(num) for num in nums))
         self.iou_thrs = tuple(dict.fromkeys(round(float(thr), 2) for thr in thrs))
         self.fp_iou_thr = float(fp_iou_thr)
-        self.out_file = out_file
         self.budgets = np.array(sorted({*self.proposal_nums, *CURVE_NUMS}))
-        self.ground_truth = GroundTruth()
 
     def process(self, data_batch: Optional[dict], data_samples: Sequence[dict]) -> None:
         """Count what the proposals of each image find; the boxes are not kept.
@@ -103,19 +94,10 @@ class ProposalMetric(BaseMetric):
         Raises:
             ValueError: If a sample has no ground truth, or it is not known in which pixels.
         """
-        loop = running_loop('evaluator')
-        if loop is not None and loop.dataloader.dataset is not self.ground_truth.dataset:
-            self.ground_truth = GroundTruth(loop.dataloader.dataset)
-        views = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-        merged_views = any(isinstance(of_image, (list, tuple)) for of_image in views or ())
-        for sample in data_samples:
+        for sample, objects, ignored in self._with_objects(data_batch, data_samples):
             order = sample['pred_instances']['scores'].cpu().argsort(descending=True, stable=True)
             bboxes = sample['pred_instances']['bboxes'].cpu()[order[: self.budgets[-1]]]
-            try:
-                gt_bboxes, ignored_bboxes = self.ground_truth(sample, merged_views)
-            except ValueError as error:
-                raise ValueError(f'ProposalMetric: {error}') from None
-            self.results.append(self._count(bboxes, gt_bboxes, ignored_bboxes, sample.get('ori_shape')))
+            self.results.append(self._count(bboxes, objects.bboxes, ignored.bboxes, sample.get('ori_shape')))
 
     def _count(
         self, bboxes: torch.Tensor, gt_bboxes: np.ndarray, ignored_bboxes: np.ndarray, ori_shape: Optional[tuple]
@@ -153,10 +135,7 @@ class ProposalMetric(BaseMetric):
         Raises:
             ValueError: If there is no image.
         """
-        if not results:
-            raise ValueError(
-                'ProposalMetric: no image was evaluated; check ann_file, data_prefix and filter_cfg of the data set'
-            )
+        self._require_images(results)
         total = {key: np.sum([result[key] for result in results], axis=0) for key in results[0]}
         objects = total['objects'][:, None]
         recall = np.where(objects > 0, total['found'] / np.maximum(objects, 1), -1.0)  # (T, areas, budgets)
@@ -172,8 +151,7 @@ class ProposalMetric(BaseMetric):
             values = row[columns].tolist()
             metrics.update({name.format(num): value for num, value in zip(self.proposal_nums, values)})
             table.append([name.replace('@{}', ''), *(f'{100 * value:.1f}' if value >= 0 else '-' for value in values)])
-        loop = running_loop('evaluator')
-        logger = loop.runner.logger if loop else MMLogger.get_current_instance()
+        logger = self._logger()
         if total['objects'][0] == 0:
             logger.warning(
                 f'ProposalMetric: no object in {len(results)} images, so every recall is -1; check ann_file and '
@@ -186,13 +164,3 @@ class ProposalMetric(BaseMetric):
             dump(dict(metrics=metrics, **axes, **curves), self.out_file, 'json')
         logger.info('\n' + AsciiTable(table).table)
         return metrics
-
-
-def _require(condition: Any, rule: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f'ProposalMetric: {rule}, got {value!r}')
-
-
-def _listed(value: object) -> list:
-    """One value or several as a list."""
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, dict)) else [value]
