@@ -11,6 +11,7 @@ READ_FILES = [
     ('tools/analysis_tools/browse_hard_negatives.py', [CONFIG, __file__, '--baseline', CONFIG, 'nowhere']),
     ('tools/fold/sweep.py', ['nowhere', __file__]),
     ('tools/fold/sweep.py', [CONFIG, 'nowhere']),
+    ('tools/analysis_tools/sweep_objectness.py', [CONFIG, 'nowhere']),
     ('tools/benchmark', [CONFIG, 'nowhere', '--dry-run']),
     ('tools/benchmark', [CONFIG, '--checkpoints', 'nowhere', '--dry-run']),
     ('tools/fold/fit.py', ['nowhere', __file__, '--out', 'new.pth']),
@@ -42,6 +43,7 @@ def test_a_number_that_is_too_small_is_named(run_tool, tool, arguments, option, 
 
 
 PAGE, SWEEP = ['tools/analysis_tools/browse_hard_negatives.py', CONFIG, 'file'], ['tools/fold/sweep.py', CONFIG, 'file']
+SWEEP_OBJECTNESS = ['tools/analysis_tools/sweep_objectness.py', CONFIG, 'file']
 STRIP, FIT, BENCHMARK = ['tools/fold/strip.py', 'file'], ['tools/fold/fit.py', CONFIG, 'file'], ['tools/benchmark']
 NO_FACTOR, NO_ROWS = 'must be a finite number >= 0', 'name configs, or a file of rows with --rows'
 
@@ -54,6 +56,8 @@ NO_FACTOR, NO_ROWS = 'must be a finite number >= 0', 'name configs, or a file of
         *(([*STRIP, 'new', f'--fold={value}'], '--fold') for value in ('-1', 'nan', 'inf', 'half')),
         *(([*SWEEP, '--folds', *folds], f'--folds: {NO_FACTOR}') for folds in (['nan'], ['0', '-1'], ['inf'])),
         *(([*SWEEP, '--out', out], '--out') for out in ('.', 'fold', 'fold.json', 'file/fold.png')),
+        ([*SWEEP_OBJECTNESS, '--weights', '-1'], f'--weights: {NO_FACTOR}'),
+        ([*SWEEP_OBJECTNESS, '--out', 'fold.csv'], '--out'),
         *(([*PAGE, '--out', out], '--out must name a file, no folder, in a') for out in ('.', 'file/page.html')),
         *(([*FIT, '--out', out], 'name a file in a folder') for out in ('folder.pth', 'file/fitted.pth')),
         ([*FIT, '--out', 'fitted.pt'], 'ending in .pth'),

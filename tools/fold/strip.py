@@ -14,7 +14,6 @@ positives and, from some point on, less recall; tools/fold/sweep.py draws both.
 import argparse
 import hashlib
 import io
-import math
 import sys
 from pathlib import Path
 from typing import Any, List
@@ -25,7 +24,7 @@ import torch
 from mmdet_nrpn.utils import NRPN_PREFIX, is_of_nrpn, read_checkpoint, without_nrpn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import existing_file
+from arguments import existing_file, non_negative
 from whole_files import written_beside
 
 # MMDetection 2 calls the classes CLASSES
@@ -135,20 +134,12 @@ def publish(checkpoint: dict, folder: Path, stem: str) -> Path:
     return path
 
 
-def fold_factor(text: str) -> float:
-    """A finite number, 0 or more."""
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f'must be a finite number >= 0, got {text}')
-    return value
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=existing_file)
     parser.add_argument('out_dir', type=Path)
     parser.add_argument(
-        '--fold', type=fold_factor, default=0.0, metavar='A', help='subtract A times the nRPN (default: 0, off)'
+        '--fold', type=non_negative, default=0.0, metavar='A', help='subtract A times the nRPN (default: 0, off)'
     )
     args = parser.parse_args()
     if args.out_dir.exists() and not args.out_dir.is_dir():

@@ -17,12 +17,11 @@ from mmengine.runner import Runner
 
 from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import can_become_file, in_float32, rpn_of
+from mmdet_nrpn.utils import in_float32, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import existing_file
+from arguments import existing_file, figure_beside, non_negative
 from detectors import Detector, build, run
-from fold.strip import fold_factor
 
 BUDGETS = (10, 100)
 
@@ -81,17 +80,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=existing_file)
     parser.add_argument('checkpoint', type=existing_file)
     parser.add_argument(
-        '--folds', type=fold_factor, nargs='+', default=[0, 0.25, 0.5, 0.75, 1, 1.5],
+        '--folds', type=non_negative, nargs='+', default=[0, 0.25, 0.5, 0.75, 1, 1.5],
         help='factors (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--out', type=Path, default=Path('fold.png'), help='figure to write (default: %(default)s)')
-    args = parser.parse_args()
-    if not can_become_file(args.out) or args.out.suffix not in ('.png', '.svg', '.pdf'):
-        parser.error(f'--out {args.out}: name a file in a folder, ending in .png, .svg or .pdf')
-    args.table = args.out.with_suffix('.json')
-    if args.table.exists() and not args.out.exists():
-        parser.error(f'--out {args.out}: {args.table} is there already, and no figure of it; name another file')
-    return args
+    parser.add_argument(
+        '--out', type=figure_beside('.json'), default='fold.png', help='figure to write (default: %(default)s)'
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
@@ -109,12 +104,13 @@ def main() -> None:
         sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(results, args.out)
-    args.table.write_text(json.dumps({f'{fold:g}': metrics for fold, metrics in results.items()}, indent=1))
+    table = args.out.with_suffix('.json')
+    table.write_text(json.dumps({f'{fold:g}': metrics for fold, metrics in results.items()}, indent=1))
     print('fold   ' + '  '.join(f'{name}@{budget:<4}' for name in ('AR', 'FP') for budget in BUDGETS))
     for fold, metrics in results.items():
         numbers = (100 * metrics[f'{name}@{budget}'] for name in ('AR', 'FP') for budget in BUDGETS)
         print(f'{fold:<5g}' + '  '.join(f'{number:7.1f}' for number in numbers))
-    print(f'The figure: {args.out}; all numbers: {args.table}')
+    print(f'The figure: {args.out}; all numbers: {table}')
 
 
 if __name__ == '__main__':

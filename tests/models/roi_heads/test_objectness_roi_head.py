@@ -49,7 +49,6 @@ def make_cfg(name, weight=None, **bbox_head):
         for head in heads if isinstance(heads, list) else [heads]:
             head.update(num_classes=NUM_CLASSES, **changes)
     cfg.test_cfg.rpn.max_per_img = 60
-    cfg.test_cfg.rcnn.max_per_img = 30
     if weight is not None:
         cfg.roi_head.type = TYPES[cfg.roi_head.type]
         cfg.test_cfg.rcnn.update({} if weight is ABSENT else dict(objectness_weight=weight))
