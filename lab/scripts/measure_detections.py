@@ -47,7 +47,12 @@ def logits(scores: Tensor, objectness: Tensor, weight: float) -> Tensor:
     return joined / joined.sum(1, keepdim=True)
 
 
-JOININGS: Dict[str, Callable] = {function.__name__: function for function in (product, mean, logits)}
+def odds(scores: Tensor, objectness: Tensor, weight: float) -> Tensor:
+    """The same for each class alone, as before a sigmoid."""
+    return torch.sigmoid(torch.logit(scores, eps=1e-7) + weight * torch.logit(objectness, eps=1e-7)[:, None])
+
+
+JOININGS: Dict[str, Callable] = {function.__name__: function for function in (product, mean, logits, odds)}
 
 
 class Setting(NamedTuple):
