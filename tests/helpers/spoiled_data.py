@@ -1,7 +1,7 @@
 """Ways to write a data set wrong, as functions of its root, and what the check tells of a run."""
 
 import json
-import xml.etree.ElementTree as ET
+import re
 
 from check_config import problems
 from PIL import Image
@@ -9,6 +9,7 @@ from PIL import Image
 SIZE = 128  # of the images
 LIST, JSON = 'ImageSets/Main/train.txt', 'annotations/train.json'
 XML, IMAGE = 'Annotations/{}.xml', 'JPEGImages/{}.jpg'  # of the image that is spoilt alone
+XMLS, OBJECTS = 'Annotations/*.xml', '<object>.*</object>'
 
 
 def told(run):
@@ -26,40 +27,25 @@ def both(*spoils):
     return lambda root: [spoil(root) for spoil in spoils]
 
 
-def in_xml(change, split='train', one=False):
-    """Change the root of each file, or of one alone."""
+def sub(name, pattern, new, count=0):
+    """Replace a pattern in the bytes of each file of a name."""
 
     def spoil(root):
-        names = (root / f'ImageSets/Main/{split}.txt').read_text().split()
-        for name in names[3:4] if one else names:
-            tree = ET.parse(root / XML.format(name))
-            change(tree.getroot())
-            tree.write(root / XML.format(name))
+        for path in root.glob(name.format(one_of(root))):
+            text = re.sub(pattern, new, path.read_bytes().decode('latin-1'), count=count, flags=re.DOTALL)
+            path.write_bytes(text.encode('latin-1'))
 
     return spoil
 
 
-def texts(path, *values, split='train', one=False):
-    """Set the texts of elements, a value for each in turn."""
-
-    def change(root):
-        for number, item in enumerate(root.iterfind(path)):
-            item.text = values[number % len(values)]
-
-    return in_xml(change, split, one)
+def boxes(*corners, name=XMLS):
+    """Write the same box for each object, xmin, ymin, xmax and ymax."""
+    tags = ''.join(f'<{tag}>{value}</{tag}>' for tag, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), corners))
+    return sub(name, '<bndbox>.*?</bndbox>', f'<bndbox>{tags}</bndbox>')
 
 
-def sizes(width, height, one=False):
-    return texts('size/*', str(width), str(height), '3', one=one)
-
-
-def boxes(*values, one=False):
-    return texts('object/bndbox/*', *map(str, values), one=one)
-
-
-def remove(parent, path, split='train', one=False):
-    """Take elements out of each parent, '.' for the root."""
-    return in_xml(lambda root: [x.remove(item) for x in root.findall(parent) for item in x.findall(path)], split, one)
+def sizes(width, height, name=XMLS):
+    return sub(name, '<width>.*?<(.*?)<height>.*?<', rf'<width>{width}<\1<height>{height}<')
 
 
 def in_json(change, split='train'):
@@ -72,29 +58,20 @@ def in_json(change, split='train'):
 
 
 def items(part, which=lambda item: True, split='train', **values):
-    """Set values of some items of a part, each a value or a function of the item."""
+    """Set values of all items of a part, or of that with an id, each a value or a function of the item."""
 
     def change(content):
-        for item in filter(which, content[part]):
-            item.update({key: value(item) if callable(value) else value for key, value in values.items()})
+        for item in content[part]:
+            if which(item) if callable(which) else which == item['id']:
+                item.update({key: value(item) if callable(value) else value for key, value in values.items()})
 
     return in_json(change, split)
 
 
-def number(value):
-    """Which item has this id."""
-    return lambda item: item['id'] == value
-
-
-def categories(*names, shift=0):
-    """COCO's categories with other names, in another order, or with one before them, in both files."""
-
-    def change(content):
-        content['categories'] = [dict(id=number, name=name) for number, name in enumerate(names)]
-        for item in content['annotations']:
-            item['category_id'] += shift
-
-    return both(in_json(change), in_json(change, 'val'))
+def categories(*names, first=0):
+    """COCO's categories with other names, in both files, the first with another id."""
+    found = [dict(id=number, name=name) for number, name in enumerate(names, start=first)]
+    return both(*(in_json(lambda content: content.update(categories=found), split) for split in ('train', 'val')))
 
 
 def as_corners(item):
@@ -102,18 +79,8 @@ def as_corners(item):
     return [x, y, x + width, y + height]
 
 
-def in_file(name, change):
-    """Change the bytes of a file."""
-
-    def spoil(root):
-        path = root / name.format(one_of(root))
-        path.write_bytes(change(path.read_bytes()))
-
-    return spoil
-
-
 def write(name, content):
-    return in_file(name, lambda old: content)
+    return lambda root: (root / name.format(one_of(root))).write_bytes(content)
 
 
 def unlink(name):
