@@ -131,10 +131,7 @@ def _check_filter(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
 
 
 def compare_labels(train_set: Dataset, val_set: Dataset, model: nn.Module) -> None:
-    """Raise a ValueError if a class has two labels in sets of ``build_checked``, or its label is the background's.
-
-    What labels mean is nothing to an RPN alone.
-    """
+    """Raise a ValueError if a class has two labels in sets of ``build_checked``, or its label is the background's."""
     train, val = (tuple(data.metainfo.get('classes') or ()) for data in (train_set, val_set))
     if train != val:
         raise ValueError(
@@ -142,7 +139,7 @@ def compare_labels(train_set: Dataset, val_set: Dataset, model: nn.Module) -> No
             'both (others on purpose: train first, then measure with --checkpoints)'
         )
     (first, names), *others = {**train_set.label_names, **val_set.label_names, **{'metainfo.classes': train}}.items()
-    if isinstance(model, RPN):
+    if isinstance(model, RPN):  # what labels mean is nothing to it
         return
     for file, other in others:
         text = f'{file} has {other} and {first} has {names}: labels follow the order in the file; write all alike'

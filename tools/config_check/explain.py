@@ -33,7 +33,6 @@ def absence(path: Path) -> str:
     for place in (path, *path.parents):
         if place.is_symlink() and not place.exists():
             return f'{path} is not there: {place} is a link to {os.readlink(place)}, which is not; mend the link'
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    if alike := sorted(other.name for other in beside if other.stem.lower() == path.stem.lower()):
+    if alike := sorted(other.name for other in path.parent.glob('*') if other.stem.lower() == path.stem.lower()):
         return f'{path} is not there, but {alike[0]} is; rename such files'
     return f'{path} is not there; check data_root, ann_file, data_prefix or what sets them'
