@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import copy
 import logging
-import re
 import sys
 import warnings
 from pathlib import Path
@@ -17,18 +16,17 @@ from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import load_weights, read_checkpoint
+from mmdet_nrpn.utils import load_weights
 
 sys.path.append(str(Path(__file__).resolve().parent))
 from arguments import existing_file
-from config_check.data_check import build_checked
-from config_check.label_check import compare_labels
-from config_check.training_check import check_training
-from config_check.weights import missing_weights
+from config_check.data_check import build_checked, compare_labels
+from config_check.explain import explain, named
+from config_check.training_check import check_training, check_weights
 from detectors import build_model
 
 
@@ -41,80 +39,52 @@ class Row(NamedTuple):
 
 
 def problems(rows: Iterable[Row]) -> List[str]:
-    """A line for each config that cannot be run as it is."""
-    check, disabled = Check(), logging.root.manager.disable
+    """A line for each config that cannot be run as it is: its name, what is wrong and what to do."""
+    found: List[str] = []
+    datasets: Dict[str, Dataset] = {}  # those that several configs share are looked at once
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # of models that are built only to be looked at
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter('ignore')
-            return [line for line in map(check, rows) if line]
+            for row in rows:
+                try:
+                    _check(copy.deepcopy(row.cfg), row.checkpoint, datasets)  # building writes into a config
+                except Exception as error:  # whatever a user's config brings up is told, not raised
+                    found.append(f'{row.source}: {explain(error)}')
     finally:
         logging.disable(disabled)
+    return found
 
 
-class Check:
-    """Gives one line that names the config, what is wrong and what to do; None if nothing is.
-
-    Data sets that several configs share are looked at once.
-    """
-
-    def __init__(self) -> None:
-        self.datasets: Dict[str, Dataset] = {}
-
-    def __call__(self, row: Row) -> Optional[str]:
-        try:
-            self._check(copy.deepcopy(row.cfg), row.checkpoint)  # building writes into a config
-        except Exception as error:  # whatever a user's config brings up is told, not raised
-            return f'{row.source}: {_explain(error)}'
-        return None
-
-    def _check(self, cfg: Config, checkpoint: Optional[Path]) -> None:
-        if not cfg.get('val_dataloader'):
-            raise ValueError('val_dataloader is not there, and all is measured on it; see docs/measuring.md')
-        model = build_model(cfg)
-        if checkpoint is None:
-            _check_named(cfg)
-            check_training(cfg, build_optim_wrapper(model, cfg.optim_wrapper))
-            train_set = self._dataset(cfg, 'train_dataloader')
-        else:
-            load_weights(model, checkpoint)
-        val_set = self._dataset(cfg, 'val_dataloader')
-        is_tracker = 'tracker' in cfg.model
-        if not is_tracker:
-            GroundTruth(val_set)(val_set[0]['data_samples'].to_dict())  # as the metric will take it
-        if checkpoint is None:
-            if not is_tracker:  # MMDetection's train on one of the classes that they have in validation
-                compare_labels(train_set, val_set, model)
-            missing = missing_weights(cfg)
-            if missing:
-                raise ValueError(missing)
-
-    def _dataset(self, cfg: Config, loader: str) -> Dataset:
-        key = repr((loader, cfg[loader].dataset.to_dict()))
-        if key not in self.datasets:
-            self.datasets[key] = build_checked(cfg[loader].dataset, f'{loader}.dataset')
-        return self.datasets[key]
+def _check(cfg: Config, checkpoint: Optional[Path], datasets: Dict[str, Dataset]) -> None:
+    if not cfg.get('val_dataloader'):
+        raise ValueError('val_dataloader is not there, and all is measured on it; see docs/measuring.md')
+    model = build_model(cfg)
+    is_tracker = 'tracker' in cfg.model
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    else:
+        with named(f'optim_wrapper={cfg.optim_wrapper}; check its types and settings'):
+            optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        check_training(cfg, optim_wrapper)
+        train_set = _build_data(cfg, 'train_dataloader', datasets)
+    val_set = _build_data(cfg, 'val_dataloader', datasets)
+    if not is_tracker:
+        GroundTruth(val_set)(val_set[0]['data_samples'].to_dict())  # as the metric will take it
+    if checkpoint is None:
+        if not is_tracker:  # MMDetection's train on one of the classes that they have in validation
+            compare_labels(train_set, val_set, model)
+        check_weights(cfg)
 
 
-def _check_named(cfg: Config) -> None:
-    optimizer = cfg.optim_wrapper.get('optimizer', {}).get('type')
-    if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:  # MMEngine's error names no key
-        raise ValueError(f"optim_wrapper.optimizer.type='{optimizer}' is not registered; check its spelling")
-    if '://' not in (cfg.get('load_from') or '://'):
-        read_checkpoint(cfg.load_from)
-
-
-def _explain(error: Exception) -> str:
-    """One line for an exception; for the registry's and the file system's with what to do."""
-    text = ' '.join(str(error).split())
-    missing = re.search(r'(\w+) is not in the (.+?) registry', text)
-    if missing:
-        return f"type='{missing[1]}' is not registered ({missing[2]}); check its spelling, and custom_imports"
-    if isinstance(error, FileNotFoundError):
-        return f'{error.filename or text} is not there; check data_root, ann_file, data_prefix or what sets them'
-    if isinstance(error, ValueError):  # of this project's own, most of them, which say what to do
-        return text
-    return f'{type(error).__name__}: {text}'
+def _build_data(cfg: Config, loader: str, datasets: Dict[str, Dataset]) -> Dataset:
+    key = repr((loader, cfg[loader].dataset.to_dict()))
+    if key not in datasets:
+        datasets[key] = build_checked(cfg[loader].dataset, f'{loader}.dataset')
+    with named(loader):  # its samplers
+        Runner.build_dataloader({**cfg[loader], 'dataset': datasets[key]})
+    return datasets[key]
 
 
 def main() -> None:

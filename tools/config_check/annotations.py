@@ -1,203 +1,142 @@
-"""Annotation files as they are written: why MMDetection cannot read one, or reads what was not meant."""
+"""Objects as annotation files in VOC's and COCO's format have them, and what keeps MMDetection from reading a file."""
 
-import json
 import math
-import os
 import xml.etree.ElementTree as ET
-from collections import Counter
 from pathlib import Path
-from typing import Any, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Sequence, Tuple
 
-CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
-COCO_KEYS = dict(
-    images=('id', 'file_name', 'width', 'height'),
-    annotations=('id', 'image_id', 'category_id', 'bbox', 'area'),
-    categories=('id', 'name'),
-)
-# what is no name, in a line of a list of VOC's images
-NO_NAME = {
-    'is empty; delete it': lambda line: not line.strip(),
-    'has spaces around the name; delete them': lambda line: line != line.strip(),
-    'has an ending; write the name alone': lambda line: (
-        Path(line).suffix.lower() in ('.jpg', '.jpeg', '.png', '.bmp', '.xml')
-    ),
-    'has a folder; write the name alone': lambda line: '/' in line or '\\' in line,
-    'has more than a name; write the name alone': lambda line: len(line.split()) > 1,
-}
+import cv2
+import numpy as np
+import pandas as pd
+from mmdet.datasets import CocoDataset, XMLDataset
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import get_local_path, list_from_file
+
+from .explain import named
+from .image_check import image_size, is_local
+from .objects import BOX
 
 
-def absence(path: Path) -> Optional[str]:
-    """Why there is no such file, None if there is one."""
-    if path.is_file():
-        return None
-    for place in (path, *path.parents):
-        if place.is_symlink() and not place.exists():
-            broken = f'{"is" if place == path else f"is not there: {place} is"} a link to {os.readlink(place)}'
-            return f'{broken}, which is not there'
-    return 'is a folder' if path.is_dir() else 'is not there'
+def read_objects(dataset: BaseDataset) -> Tuple[pd.DataFrame, Tuple[str, ...]]:
+    """Read the objects of a data set that is built with ``lazy_init``, and the class of each label.
 
-
-def namesakes(path: Path) -> List[str]:
-    """Files beside it that differ from it in the ending or in upper and lower case."""
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    return sorted(other.name for other in beside if other.stem.lower() == path.stem.lower() and other.is_file())
-
-
-def text_fault(path: Path) -> Optional[str]:
-    """Why a file is no text that MMDetection can read, with the remedy; None if it is."""
-    try:
-        text = path.read_text(encoding='utf-8')
-    except UnicodeDecodeError:
-        return 'is not in UTF-8; save it in UTF-8'
-    return 'begins with a byte order mark; save it in UTF-8 without one' if text.startswith('\ufeff') else None
-
-
-def list_fault(lines: Iterable[Tuple[str, bool]]) -> Optional[str]:
-    """Which line of a list is no name, with the remedy; None if each is.
-
-    Args:
-        lines (iterable[tuple[str, bool]]): Each line, and whether there is an annotation file of that name.
+    Each row is an object: its box ``x1, y1, x2, y2`` and ``area`` in pixels, ``width`` and ``height`` of its image
+    (NaN: it is not listed; infinite: they do not matter), the ``name`` of its class, whether it ``is_ignored``, and its
+    ``place`` in words. There are none if the files are of another format, or remote XML. A ValueError tells what
+    MMDetection could not read, or would take for something else than was meant.
     """
-    for number, (line, is_there) in enumerate(lines, start=1):
-        for what, test in NO_NAME.items():
-            if not is_there and test(line):
-                return f'has no name in line {number} ({line!r}): it {what}'
-    return None
+    classes = tuple(dataset.metainfo.get('classes') or ())
+    if _reads_as(dataset, CocoDataset):
+        return _read_coco(dataset, classes)
+    is_voc = _reads_as(dataset, XMLDataset) and is_local(dataset.ann_file, dataset.backend_args)
+    columns = [*BOX, 'width', 'height', 'name', 'is_ignored', 'place']
+    found = pd.DataFrame([*_voc_files(dataset, classes)] if is_voc else [], columns=columns)
+    found = found.astype(dict.fromkeys([*BOX, 'width', 'height'], float))
+    return found.assign(area=(found.x2 - found.x1) * (found.y2 - found.y1)), classes
 
 
-def xml_fault(path: Path) -> Optional[str]:
-    """What keeps MMDetection from reading a file in VOC's format, None if nothing does."""
-    if missing := absence(path):
-        others = namesakes(path)
-        return f'{missing}; {others[0]} is, rename it' if others else missing
-    if path.stat().st_size == 0:
-        return 'is empty'
-    try:
-        root = ET.parse(path).getroot()
-    except (ET.ParseError, ValueError, LookupError) as error:
-        return f'is no XML that Python can read ({error}); save it in UTF-8'
-    size = root.find('size')
-    for side in ('width', 'height') if size is not None else ():
-        if not _is_int(size.findtext(side)):
-            return f'has <{side}>{size.findtext(side) or ""}</{side}> in its size, which is no whole number of pixels'
+def _reads_as(dataset: BaseDataset, kind: type) -> bool:
+    """Whether its files are VOC's or COCO's as they are, unlike those of some data sets that inherit from these."""
+    return isinstance(dataset, kind) and type(dataset).load_data_list is kind.load_data_list
+
+
+def _voc_files(dataset: XMLDataset, classes: Sequence[str]) -> Iterator[tuple]:
+    with named(f'{dataset.ann_file}, which has to be in UTF-8'):
+        names = list_from_file(dataset.ann_file, backend_args=dataset.backend_args)
+    for line, name in enumerate(names, start=1):
+        path = Path(dataset.sub_data_root, dataset.ann_subdir, f'{name}.xml')
+        with named(
+            f'{path} cannot be read; mend it, save it in UTF-8, or mend line {line} of {dataset.ann_file}, {name!r}, '
+            'which has to be the name of an image without folder, ending or spaces'
+        ):
+            yield from _voc_objects(path, Path(dataset.sub_data_root, dataset.img_subdir, f'{name}.jpg'), classes)
+
+
+def _voc_objects(path: Path, image: Path, classes: Sequence[str]) -> Iterator[tuple]:
+    """As MMDetection reads them: of an object of none of the classes the name alone."""
+    root = ET.parse(path).getroot()
+    width = height = math.inf  # where they are 0 or not there, MMDetection takes the boxes as they are
+    if root.find('size') is not None:
+        width, height = (_number(root, f'size/{side}', int) or math.inf for side in ('width', 'height'))
+    elif image.exists() and image_size(str(image)) is None and cv2.imread(str(image)) is None:
+        raise ValueError(f'it has no size, and {image} cannot be read as an image')
     for number, item in enumerate(root.findall('object'), start=1):
-        box, difficult = item.find('bndbox'), item.findtext('difficult')
-        if item.find('name') is None:
-            return f'has no name in object {number}'
-        if box is None:
-            return f'has no bndbox in object {number}'
-        for corner in CORNERS:
-            if not _is_number(box.findtext(corner)):
-                return f'has <{corner}>{box.findtext(corner) or ""}</{corner}> in object {number}, which is no number'
-        if difficult is not None and not _is_int(difficult):
-            return f'has <difficult>{difficult}</difficult> in object {number}, which is not 0 or 1'
-    return None
+        name, box, is_ignored = item.find('name').text, [0, 0, 0, 0], False
+        if name in classes:
+            box = [_number(item, f'bndbox/{corner}', float) - 1 for corner in ('xmin', 'ymin', 'xmax', 'ymax')]
+            is_ignored = item.find('difficult') is not None and _number(item, 'difficult', int) != 0
+        yield (*box, width, height, name, is_ignored, f'object {number} of {path}')
 
 
-def has_size(path: Path) -> bool:
-    """Whether a sound file in VOC's format says how large its image is."""
-    return ET.parse(path).getroot().find('size') is not None
-
-
-def _is_int(text: Optional[str]) -> bool:
+def _number(item: ET.Element, tag: str, kind: Callable[[str], float]) -> int:
+    text = item.findtext(tag)
     try:
-        return text is not None and int(text) is not None
-    except ValueError:
-        return False
+        return int(kind(text))
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(f'<{tag}> is {text!r}, which is no whole number') from None
 
 
 def _is_number(value: Any) -> bool:
-    try:
-        return value is not None and math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def coco_fault(path: Path) -> Optional[str]:
-    """What keeps MMDetection from reading a file in COCO's format, with the remedy; None if nothing does."""
-    if fault := text_fault(path):
-        return fault
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        return f'is no JSON ({error}); export it again'
-    if not isinstance(content, dict):
-        return f'is a {type(content).__name__}, not a dict of {", ".join(COCO_KEYS)}; export it in the format of COCO'
-    for part, keys in COCO_KEYS.items():
-        if part not in content:
-            return f"has no '{part}'; export it in the format of COCO's instances"
-        if not isinstance(content[part], list):
-            return f'has {part}={content[part]}, which is no list; export it again'
-        for item in content[part]:
-            if fault := _item_fault(part, keys, item):
-                return fault
-    if twice := repeated(item['id'] for item in content['annotations']):
-        return f'has annotations with the same id ({twice[0]!r}, say); give each an id of its own'
-    return coco_meaning_fault(content)
+# what MMDetection reads: a test of each value, and what to write
+PIXELS, GIVEN = (_is_number, 'a number of pixels'), (pd.notna, 'one')
+FLAG = (lambda value: not isinstance(value, str), '0 or 1 as a number; a text always means 1')
+COCO = {
+    'images': dict(width=PIXELS, height=PIXELS),
+    'categories': dict(name=GIVEN),
+    'annotations': dict(
+        bbox=(lambda box: isinstance(box, list) and [*map(_is_number, box)] == [True] * 4, '[x, y, width, height]'),
+        area=(_is_number, 'width * height of the bbox in pixels, as a number'),
+        **dict(image_id=GIVEN, category_id=GIVEN, iscrowd=FLAG, ignore=FLAG),
+    ),
+}
 
 
-def _item_fault(part: str, keys: Sequence[str], item: Any) -> Optional[str]:
-    if not isinstance(item, dict):
-        return f'has {item!r} in {part}, which is no dict; export it again'
-    which = f'in {part}, id {item.get("id", item)}'
-    if lacking := [key for key in keys if key not in item]:
-        hint = ', width * height of the bbox in pixels' if lacking[0] == 'area' else ''
-        return f"has no '{lacking[0]}' {which}; add it{hint}"
-    if part == 'annotations':
-        box = item['bbox']
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_plain_number, box)):
-            return f'has bbox={box} {which}; write [x, y, width, height] in pixels'
-    for key in ('area', 'width', 'height'):
-        if key in keys and not _is_plain_number(item[key]):
-            return f'has {key}={item[key]!r} {which}; write a number'
-    return None
+def _read_coco(dataset: CocoDataset, classes: Sequence[str]) -> Tuple[pd.DataFrame, Tuple[str, ...]]:
+    if 'img' not in dataset.data_prefix:
+        raise ValueError(f"data_prefix={dataset.data_prefix} has no 'img'; write data_prefix=dict(img='train/'), say")
+    with named(f"{dataset.ann_file}, which has to be in COCO's format and UTF-8"):
+        with get_local_path(dataset.ann_file, backend_args=dataset.backend_args) as path:
+            coco = dataset.COCOAPI(path)
+        dataset.COCOAPI = lambda path: coco  # so that it is read once
+        content = {'annotations': [], **coco.dataset}  # a list of images without objects has none
+        images, categories, objects = (_coco_part(content, part) for part in COCO)
+        _check_ids(objects.image_id, images, 'images')
+        _check_ids(objects.category_id, categories, 'categories')
+        _check_categories(list(categories['name']), classes)
+    boxes = np.array([*objects.bbox], dtype=float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    found = pd.DataFrame(boxes, objects.index, BOX)
+    found['name'] = objects.category_id.map(categories['name']).fillna('category_id ' + objects.category_id.astype(str))
+    found['width'], found['height'] = objects.image_id.map(images.width), objects.image_id.map(images.height)
+    found['is_ignored'] = objects[['iscrowd', 'ignore']].astype(float).fillna(0).any(axis=1)
+    found['area'] = objects.area.astype(float)
+    found['place'] = [f'object {number} of {dataset.ann_file}' for number in objects.index]
+    return found, tuple(categories['name'][number] for number in coco.get_cat_ids(classes))
 
 
-def _is_plain_number(value: Any) -> bool:
-    return _is_number(value) and not isinstance(value, str)
+def _coco_part(content: dict, part: str) -> pd.DataFrame:
+    with named(f'{part}, each with an id of its own'):
+        frame = pd.DataFrame(content[part], columns=['id', *COCO[part]]).set_index('id', verify_integrity=True)
+    for key, (is_right, remedy) in COCO[part].items():
+        for number, value in frame[key][~frame[key].map(is_right).astype(bool)].items():
+            raise ValueError(f'{key}={value!r} in {part}, id {number}; write {remedy}')
+    return frame
 
 
-def coco_meaning_fault(content: dict) -> Optional[str]:
-    """What MMDetection reads otherwise than it was meant in a file in COCO's format, with the remedy; None if nothing.
-
-    Images with one id are one image to it, text is never a category's number, and the text '0' means yes.
-    """
-    if twice := repeated(image['id'] for image in content['images']):
-        return f'has several images of id {twice[0]!r}; give each an id of its own, and its annotations too'
-    if twice := repeated(category['id'] for category in content['categories']):
-        return f'has several categories of id {twice[0]!r}; give each an id of its own, and its annotations too'
-    known = {category['id'] for category in content['categories']}
-    as_text = {str(number): number for number in known}
-    for item in content.get('annotations', ()):
-        which, number = f'in annotations, id {item.get("id")}', item.get('category_id')
-        if number not in known and str(number) in as_text:
-            return f'has category_id={number!r} {which}; write it as categories do: {as_text[str(number)]!r}'
-        for key in ('iscrowd', 'ignore'):
-            if isinstance(item.get(key), str):
-                return f"has {key}={item[key]!r} {which}, which is text and means 1, also if it is '0'; write 0 or 1"
-    return None
+def _check_ids(numbers: pd.Series, others: pd.DataFrame, part: str) -> None:
+    for number in numbers[~numbers.isin(others.index) & numbers.astype(str).isin(others.index.astype(str))]:
+        raise ValueError(f'{numbers.name}={number!r}, and {part} have it as {others.index.dtype}; write both alike')
 
 
-def category_fault(content: dict, classes: Sequence[str]) -> Optional[str]:
-    """Why the categories of a file in COCO's format get other labels than was meant, with the remedy."""
-    if twice := [name for name in repeated(item['name'] for item in content['categories']) if name in classes]:
-        ids = [item['id'] for item in content['categories'] if item['name'] in twice]
-        return (
-            f'has several categories called {", ".join(map(repr, twice))} (ids {ids}), and each gets a label of its '
-            'own; delete those that have no objects, or give all objects of a name one category_id'
+def _check_categories(known: List[str], classes: Sequence[str]) -> None:
+    if unknown := [name for name in classes if name not in known]:
+        # MMDetection numbers the classes that are left, so that labels of the others are wrong, too
+        raise ValueError(
+            f'metainfo.classes has {unknown}, and categories are {known}; write the names as they are there'
         )
-    return None
-
-
-def image_ids_fault(content: dict) -> Optional[str]:
-    """Whether no annotation of a sound file in COCO's format is of an image in it, with the remedy."""
-    ids = [item['id'] for item in content['images']]
-    others = [item['image_id'] for item in content['annotations']]
-    if not ids or not others or set(ids) & set(others):
-        return None
-    return f'no image_id of an annotation ({others[0]!r}, say) is the id of an image ({ids[0]!r}, say); make them equal'
-
-
-def repeated(values: Iterable) -> list:
-    """The values that occur more than once."""
-    return [value for value, count in Counter(values).items() if count > 1]
+    for name in classes:
+        if known.count(name) > 1:
+            raise ValueError(f'several categories called {name!r}, each with a label; keep one, with all their objects')

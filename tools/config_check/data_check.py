@@ -1,24 +1,36 @@
 """What is wrong with a data set, in one line that names the key, the file and the remedy."""
 
+import sys
 from collections import Counter
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from mmdet.datasets import CocoDataset, XMLDataset
+import pandas as pd
+from mmdet.datasets import XMLDataset
+from mmdet.models import RPN
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
+from torch import nn
 from torch.utils.data import Dataset
 
-from . import annotations, written_objects
-from .image_check import Size, check_images, is_local
-from .load_check import Loaded, load_annotations, reads_as, xml_files
-from .remarks import remark
-from .written_objects import MANY, Written
+from .annotations import read_objects
+from .explain import named
+from .image_check import check_images
+from .objects import check_boxes, other_names, tell_faults
+
+
+class Found(NamedTuple):
+    """What was found in all parts of a data set."""
+
+    counts: Counter  # of objects that count, by their class
+    objects: List[pd.DataFrame]  # all that stand in files in VOC's or COCO's format
+    label_names: Dict[str, Tuple[str, ...]]  # the class of each label, by annotation file
 
 
 def build_checked(cfg: dict, key: str) -> Dataset:
     """Build a data set, also one in wrappers such as RepeatDataset, and look at its annotations, classes and images.
 
-    What may be meant, such as objects of a class that is not trained, is told on stderr.
+    What may be meant, such as objects of a class that is not trained, is told on stderr. A ValueError tells if nothing
+    could be trained or measured on it, or an image or an annotation file is broken.
 
     Args:
         cfg (dict): Its config.
@@ -26,139 +38,65 @@ def build_checked(cfg: dict, key: str) -> Dataset:
 
     Returns:
         Dataset: What the config describes, with ``label_names``: the class of each label, by annotation file.
-
-    Raises:
-        ValueError: If nothing could be trained or measured on it, or an image or an annotation file is broken.
     """
-    found = Found()
+    found = Found(Counter(), [], {})
     dataset = _build(cfg, key, found)
-    if len(dataset) == 0:
-        raise ValueError(f'{key} has no images; check its ann_file')
-    if isinstance(_first_leaf(dataset), BaseDataset):
-        if not found.counts:
-            raise ValueError(f'{key} has no objects: its annotations name none; check its ann_file')
-        found.tell_of_none(dataset.metainfo.get('classes') or (), key)
     dataset.label_names = found.label_names
-    return dataset
-
-
-class Found:
-    """What was found in all parts of a data set.
-
-    Attributes:
-        counts (Counter): Of objects that count, by their class.
-        written (list[Written]): All that stand in files in VOC's or COCO's format.
-        label_names (dict[str, tuple[str, ...]]): The class of each label, by annotation file.
-    """
-
-    def __init__(self) -> None:
-        self.counts: Counter = Counter()
-        self.written: List[Written] = []
-        self.label_names: Dict[str, Tuple[str, ...]] = {}
-
-    def tell_of_none(self, classes: Sequence[str], key: str) -> None:
-        """Remark on classes of which no object counts."""
-        unseen = [name for name in classes if name not in self.counts]
-        for name in [*unseen]:
-            if items := [item for item in self.written if item.name == name]:
-                unseen.remove(name)
-                remark(f'{key} has no object of {name!r} that counts: {written_objects.why_none(items)}')
-        if unseen:
-            others = sorted({str(item.name) for item in self.written} - set(classes))
-            hint = f' of {others}, which its annotations have' if others else ''
-            remark(f'{key} has no object of {unseen}; if it should, check the spelling{hint}')
-
-
-def _first_leaf(dataset: Dataset) -> Dataset:
-    while hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets'):
-        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
+    if found.objects:
+        objects, classes = pd.concat(found.objects), dataset.metainfo.get('classes') or ()
+        if not found.counts:
+            raise ValueError(f'{key}: {_why_none(objects, classes)}, and check its ann_file')
+        for name in classes:
+            if name not in found.counts:
+                print(f'{key}: {_why_none(objects, [name])}', file=sys.stderr)
     return dataset
 
 
 def _build(cfg: dict, key: str, found: Found) -> Dataset:
-    parts = {f'{key}.dataset': cfg['dataset']} if 'dataset' in cfg else {}
-    parts.update({f'{key}.datasets[{i}]': part for i, part in enumerate(cfg.get('datasets', ()))})
-    for part_key, part in parts.items():
-        _build(part, part_key, found)
-    if parts:
-        return DATASETS.build(cfg)
     kind = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    if kind is None or not issubclass(kind, BaseDataset):
-        return DATASETS.build(cfg)
-    dataset = DATASETS.build(dict(cfg, lazy_init=True))
-    _check_classes(dataset, key)
-    loaded = load_annotations(dataset, key)
-    _check_objects(dataset, loaded, key, found)
-    sizes = check_images(dataset, loaded.infos, key)
-    _check_filter(dataset, loaded.infos, sizes, key)
-    dataset.load_data_list = lambda: loaded.infos  # once is enough
-    try:
+    if 'dataset' in cfg:
+        _build(cfg['dataset'], f'{key}.dataset', found)
+    elif 'datasets' in cfg:
+        for number, part in enumerate(cfg['datasets']):
+            _build(part, f'{key}.datasets[{number}]', found)
+    elif kind is not None and issubclass(kind, BaseDataset):
+        with named(key):
+            return _build_part(DATASETS.build(dict(cfg, lazy_init=True)), key, found)
+    return DATASETS.build(cfg)
+
+
+def _build_part(dataset: BaseDataset, key: str, found: Found) -> BaseDataset:
+    _check_classes(dataset)
+    objects, names = read_objects(dataset)
+    with named(str(dataset.ann_file)):
+        infos = dataset.load_data_list()
+    vars(dataset).pop('COCOAPI', None)  # it holds the whole file
+    counts = _count(infos, names)
+    found.counts.update(counts)
+    found.objects.append(objects)
+    found.label_names[str(dataset.ann_file)] = names
+    if len(objects) and not counts:
+        raise ValueError(_why_none(objects, names))
+    boxes = check_boxes(objects[objects.name.isin(names)], isinstance(dataset, XMLDataset))
+    for text in (*other_names(objects, names), *boxes, *check_images(dataset, infos), *_check_filter(dataset, infos)):
+        print(f'{key}: {text}', file=sys.stderr)
+    dataset.load_data_list = lambda: infos  # once is enough
+    with named(f'indices, of {len(infos)} images'):
         dataset.full_init()
-    except IndexError as error:  # of images by number
-        raise ValueError(f'{key}.indices goes beyond its {len(dataset.data_list)} images') from error
     dataset[0]  # its pipeline works
     return dataset
 
 
-def _check_classes(dataset: BaseDataset, key: str) -> None:
-    classes, is_voc = dataset.metainfo.get('classes'), isinstance(dataset, XMLDataset)
-    said = f'{key}.metainfo.classes={classes!r}'
-    if 'CLASSES' in dataset.metainfo:
-        raise ValueError(f'{key}.metainfo has CLASSES, which MMDetection 3 calls classes; write classes=...')
-    if isinstance(classes, str):
-        raise ValueError(f"{said} is no tuple; write classes=('{classes}',)")
-    if isinstance(classes, (set, frozenset)):
-        raise ValueError(f'{said} has no order, and labels need one; write classes={tuple(sorted(classes, key=str))}')
-    if is_voc and not classes:
-        raise ValueError(f"{said} names none; write metainfo=dict(classes=('cat', 'dog')) with your classes")
-    if not all(str(name).strip() for name in classes or ()):
-        raise ValueError(f'{said} has an empty name; take it out')
-    if twice := annotations.repeated(classes or ()):
-        raise ValueError(f'{said} has {twice} more than once; take the others out')
-
-
-def _check_objects(dataset: BaseDataset, loaded: Loaded, key: str, found: Found) -> None:
-    """Objects, their classes and boxes, as MMDetection takes them and as they are written."""
-    classes = tuple(dataset.metainfo.get('classes') or ())
-    names, written, where = classes, [], str(dataset.ann_file)
-    if reads_as(dataset, XMLDataset) and is_local(dataset.ann_file, dataset.backend_args):
-        files = xml_files(dataset)
-        where, written = str(files[0].parent), written_objects.of_xml(files, classes)
-        fault = written_objects.not_corners_fault
-    elif loaded.content is not None:
-        _check_categories(loaded.content, classes, where, key)
-        names, written = _label_names(dataset, loaded.content), written_objects.of_coco(loaded.content, where)
-        fault = written_objects.corners_fault
-    counts = _count(loaded.infos, names)
-    found.counts.update(counts)
-    found.label_names[str(dataset.ann_file)] = names
-    found.written += written
-    ours = [item for item in written if item.name in (classes or names)]
-    if written and not counts:
-        raise ValueError(f'{key}: {_why_no_object(written, ours, classes, where, loaded.content)}')
-    if written and (wrong := fault(ours)):
-        raise ValueError(f'{key}: {where}: {wrong}')
-    for text in [written_objects.other_names(written, classes or names), *written_objects.broken(ours)]:
-        if text:
-            remark(f'{key}: {text}')
-
-
-def _check_categories(content: dict, classes: Sequence[str], where: str, key: str) -> None:
-    known = [category.get('name') for category in content['categories']]
-    if unknown := [name for name in classes if name not in known]:
-        # MMDetection numbers the classes that are left, so that labels of the others are wrong, too
+def _check_classes(dataset: BaseDataset) -> None:
+    classes = dataset.metainfo.get('classes') or ()
+    is_list = isinstance(classes, (list, tuple))
+    names = classes if is_list else [classes] if isinstance(classes, str) else sorted(classes)
+    right = tuple(dict.fromkeys(name for name in names if str(name).strip()))
+    if not is_list or [*classes] != [*right] or (not right and isinstance(dataset, XMLDataset)):
         raise ValueError(
-            f'{key}: metainfo.classes has {unknown}, which is none of the categories in {where}: '
-            f'{sorted(map(str, known))}; write the names as they stand there'
+            f'metainfo={dataset.metainfo} has no classes as a tuple of different names, whose order labels follow; '
+            f'write metainfo=dict(classes={right or ("cat", "dog")})'
         )
-    if fault := annotations.category_fault(content, classes) or annotations.coco_meaning_fault(content):
-        raise ValueError(f'{key}: {where} {fault}')
-
-
-def _label_names(dataset: CocoDataset, content: dict) -> Tuple[str, ...]:
-    """A label is the number of a category among the file's, in their order there."""
-    names = {category['id']: category.get('name') for category in content['categories']}
-    return tuple(names[number] for number in dataset.cat_ids)
 
 
 def _count(infos: List[dict], names: Sequence[str]) -> Counter:
@@ -174,41 +112,42 @@ def _count(infos: List[dict], names: Sequence[str]) -> Counter:
     return counts
 
 
-def _why_no_object(
-    written: List[Written], ours: List[Written], classes: Sequence[str], where: str, content: Optional[dict]
-) -> str:
-    if fault := content and annotations.image_ids_fault(content):
-        return f'{where} has no object to use: {fault}'
-    if ours:
-        return f'{where} has no object to use of classes={tuple(classes)}: {written_objects.why_none(ours)}'
-    known = sorted({str(item.name) for item in written})
-    return (
-        f'metainfo.classes={tuple(classes)}, and the objects in {where} are called {known}; write the names as they '
-        'stand there'
-    )
+def _why_none(objects: pd.DataFrame, classes: Sequence[str]) -> str:
+    """Why no object of some classes counts, and what to do."""
+    called = f'objects ({"".join(objects.place[:1])} first) are called {sorted({*objects.name.map(str)})}'
+    faults = tell_faults(objects[objects.name.isin(classes)])
+    reason = next(faults, f'{called}; write the names as they are there')
+    return f'no object of classes={tuple(classes)} counts: {reason}'
 
 
-def _check_filter(dataset: BaseDataset, infos: List[dict], sizes: Dict[str, Size], key: str) -> None:
-    """How many images are left, and whether the others are left out for what they are."""
+def _check_filter(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
     dataset.data_list = infos
-    left, least = len(dataset.filter_data()), (dataset.filter_cfg or {}).get('min_size', 0)
-    small = [info for info in infos if min(info.get('width', least), info.get('height', least)) < least]
-    if left == len(infos):
-        return
-    reasons = []
-    if small:
-        size, file = f'{small[0]["width"]} x {small[0]["height"]}', small[0].get('xml_path', dataset.ann_file)
-        reasons.append(f'{len(small)} are smaller than min_size ({small[0].get("img_path")} is {size} in {file})')
-    if len(small) < len(infos) - left:
-        reasons.append(f'{len(infos) - left - len(small)} have no objects')
-    said = f'{key}.filter_cfg={dataset.filter_cfg} leaves {left or "none"} of {len(infos)} images: {", ".join(reasons)}'
-    misread = [info for info in small if min(sizes.get(info.get('img_path'), (0, 0))) >= least]
-    if misread:
-        said = f'{said}; {len(misread)} of the images are not: write their sizes into the annotations'
-    if len(misread) >= MANY * len(infos):
-        raise ValueError(said)
+    left = len(dataset.filter_data())
+    text = f'filter_cfg={dataset.filter_cfg} leaves {left} of {len(infos)} images: those of min_size, and with objects'
     if not left:
+        raise ValueError(f'{text}; change it, or check ann_file')
+    if left < len(infos):
+        yield text
+
+
+def compare_labels(train_set: Dataset, val_set: Dataset, model: nn.Module) -> None:
+    """Raise a ValueError if a class has two labels in sets of ``build_checked``, or its label is the background's."""
+    train, val = (tuple(data.metainfo.get('classes') or ()) for data in (train_set, val_set))
+    if train != val:
         raise ValueError(
-            f'{said}; {"make min_size smaller" if small else "check ann_file, or set filter_empty_gt=False"}'
+            f'val_dataloader.dataset has classes={val} and train_dataloader.dataset has {train}; write the same into '
+            'both (others on purpose: train first, then measure with --checkpoints)'
         )
-    remark(said)
+    (first, names), *others = {**train_set.label_names, **val_set.label_names, **{'metainfo.classes': train}}.items()
+    if isinstance(model, RPN):  # what labels mean is nothing to it
+        return
+    for file, other in others:
+        text = f'{file} has {other} and {first} has {names}: labels follow the order in the file; write all alike'
+        if other != names and file == 'metainfo.classes':  # only names of detections are wrong
+            print(text, file=sys.stderr)
+        elif other != names:
+            raise ValueError(text)
+    for name, module in model.named_modules():
+        room = getattr(module, 'num_classes', None)
+        if 'bbox_head' in name.split('.') and isinstance(room, int) and room < len(names):
+            raise ValueError(f'{name} has num_classes={room} for {len(names)} classes; write num_classes={len(names)}')

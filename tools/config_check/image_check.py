@@ -1,165 +1,93 @@
 """Whether a data set's images are there, can be read, and have the size that its annotations say."""
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
-from mmdet.datasets import XMLDataset
+import numpy as np
+import pandas as pd
 from mmengine.dataset import BaseDataset
-from mmengine.fileio import LocalBackend, get_file_backend
 from PIL import Image
 
-from .annotations import absence, namesakes
-from .remarks import remark
-from .written_objects import MANY
-
-REMOTE = 8  # so many images of a remote storage are read
-Size = Tuple[int, int]  # width, height
-
-
-class Look(NamedTuple):
-    """What an image's header says."""
-
-    is_whole: bool
-    size: Optional[Size] = None
-    is_turned: bool = False  # by its EXIF orientation, from upright to lying or back
-
-
-def check_images(dataset: BaseDataset, infos: List[dict], key: str) -> Dict[str, Size]:
-    """Look at the header of each image, or read some where they are on a remote storage.
-
-    Args:
-        dataset (BaseDataset): Whose pipeline begins with loading an image.
-        infos (list[dict]): What its annotations say of each image.
-        key (str): Where its config stands.
-
-    Returns:
-        dict[str, tuple[int, int]]: Width and height of local images as they are read, by their path.
-
-    Raises:
-        ValueError: If an image cannot be read.
-    """
-    infos_of = {info['img_path']: info for info in infos if isinstance(info.get('img_path'), str)}
-    _check_once_each(dataset, infos, key)
-    loader = (dataset.pipeline.transforms or [dataset])[0]  # it has a storage of its own
-    if not all(is_local(path, getattr(loader, 'backend_args', None)) for path in list(infos_of)[:1]):
-        for path in list(infos_of)[:: max(1, len(infos_of) // REMOTE)]:
-            if said := _unread(dataset, infos_of[path]):
-                raise ValueError(
-                    f'{key}: {path} cannot be read ({said}); check data_root, data_prefix and backend_args'
-                )
-        return {}
-    with ThreadPoolExecutor(4) as threads:
-        looks = dict(zip(infos_of, threads.map(look, infos_of)))
-    suspected = [path for path, look in looks.items() if not look.is_whole]
-    missing = [path for path in suspected if absence(Path(path))]
-    broken = [path for path in suspected if path not in missing and _unread(dataset, infos_of[path])]
-    if wrong := missing or broken:
-        what = absence(Path(wrong[0])) or 'cannot be read as an image'
-        more = f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''
-        raise ValueError(f'{key}: {wrong[0]} {what}{more}; {remedy(dataset, Path(wrong[0]), bool(missing))}')
-    sizes = _sizes(dataset, infos_of, looks)
-    _compare_sizes(infos_of, sizes, key)
-    return sizes
+from .explain import named
+from .objects import MANY
 
 
 def is_local(path: str, backend_args: Optional[dict]) -> bool:
-    """Whether a file lies where paths lead; one of an unknown storage does not."""
+    """Whether a file lies where its path leads, and not in another storage."""
+    return '://' not in path and (backend_args or {}).get('backend', 'local') == 'local'
+
+
+def image_size(path: str, turns: bool = True) -> Optional[Tuple[int, int]]:
+    """Width and height of a local image, None if it seems to be broken.
+
+    It looks at the header, a PNG's checksums and a JPEG's end, which takes a tenth of decoding it. ``turns`` is whether
+    an image is turned by its EXIF orientation when it is read.
+    """
     try:
-        return isinstance(get_file_backend(path, backend_args=backend_args), LocalBackend)
-    except Exception:  # each storage has its own
-        return False
-
-
-def _check_once_each(dataset: BaseDataset, infos: List[dict], key: str) -> None:
-    for name in ('img_id', 'img_path'):
-        counts = Counter(info[name] for info in infos if isinstance(info.get(name), (int, str)))
-        value, count = next(iter(counts.most_common(1)), (None, 0))
-        if count > 1:
-            said = f'{key}: {dataset.ann_file} lists {value} {count} times'
-            if name == 'img_id' and dataset.test_mode:  # proposals are compared image by image
-                raise ValueError(f'{said}; measure an image once: take the others out')
-            remark(f'{said}; unless you want to train on it more often, take the others out')
-            return
-
-
-def remedy(dataset: BaseDataset, path: Path, is_missing: bool) -> str:
-    """What to do about an image that is not there or cannot be read."""
-    others = [other for other in namesakes(path) if other != path.name]
-    if not is_missing:
-        return f'replace it, or take it out of {dataset.ann_file}'
-    if ' a link to ' in (absence(path) or ''):
-        return 'mend the link'
-    if not others:
-        return 'check data_root, ann_file, data_prefix or what sets them'
-    if not isinstance(dataset, XMLDataset):
-        return f'{others[0]} is: write this name into {dataset.ann_file}, or rename the image'
-    is_jpeg = Path(others[0]).suffix.lower() in ('.jpg', '.jpeg')
-    reads = f'{others[0]} is, but {type(dataset).__name__} reads {path.name if is_jpeg else ".jpg"} alone'
-    return f'{reads}: {"rename" if is_jpeg else "convert"} the images'
-
-
-def look(path: str) -> Look:
-    """Look at an image's header, a PNG's checksums and a JPEG's end, which takes a tenth of decoding it."""
-    try:
-        with Image.open(path) as image:
-            is_jpeg = image.format in ('JPEG', 'MPO')
-            is_turned = is_jpeg and image.getexif().get(0x0112, 1) >= 5
-            size = image.size
+        with Image.open(path) as image, open(path, 'rb') as file:
+            is_turned = turns and image.format in ('JPEG', 'MPO') and image.getexif().get(0x0112, 1) >= 5
+            size = image.size[::-1] if is_turned else image.size
             image.verify()
-        with open(path, 'rb') as file:
             file.seek(-2, 2)
-            return Look(image.format != 'JPEG' or file.read() == b'\xff\xd9', size, is_turned)
+            return size if image.format != 'JPEG' or file.read() == b'\xff\xd9' else None
     except Exception:
-        return Look(False)
+        return None
 
 
-def _load(dataset: BaseDataset, info: dict) -> Optional[dict]:
-    """By the first step of the pipeline, which loads the image."""
-    return dataset.pipeline.transforms[0](dict(info)) if dataset.pipeline.transforms else {}
+def check_images(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
+    """Look at the header of each image, or read some where they are on a remote storage.
+
+    ``infos`` is what the annotations say of each. A ValueError tells which cannot be read, or that sizes are not those
+    of the images; what may be meant is yielded.
+    """
+    infos = [info for info in infos if isinstance(info.get('img_path'), str)]  # not those of videos
+    yield from _listed_twice(dataset, infos)
+    paths = {info['img_path']: info for info in infos}
+    loader = (dataset.pipeline.transforms or [dataset])[0]  # it has a storage of its own
+    if all(is_local(path, getattr(loader, 'backend_args', None)) for path in [*paths][:1]):
+        turns = 'ignore_orientation' not in getattr(loader, 'color_type', '')
+        with ThreadPoolExecutor(4) as threads:
+            sizes = dict(zip(paths, threads.map(lambda path: image_size(path, turns), paths)))
+        suspected = [path for path, size in sizes.items() if size is None]
+    else:
+        sizes, suspected = {}, [*paths][:: max(1, len(paths) // 8)]
+    for path in suspected:
+        with named(
+            f'{path} cannot be read as an image; replace it, take it out of {dataset.ann_file}, or check data_root and '
+            f'backend_args ({len(suspected)} of {len(paths)} images are suspected)'
+        ):
+            if any(step(dict(paths[path])) is None for step in dataset.pipeline.transforms[:1]):
+                raise ValueError('it is no image')
+    yield from _other_sizes(dataset, infos, sizes)
 
 
-def _unread(dataset: BaseDataset, info: dict) -> Optional[str]:
-    """Why the pipeline does not take an image."""
-    try:
-        return None if _load(dataset, info) is not None else 'no image'
-    except Exception as error:
-        return f'{type(error).__name__}: {" ".join(str(error).split())}'
+def _listed_twice(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
+    listed = pd.Series([info['img_id' if dataset.test_mode else 'img_path'] for info in infos], dtype=object)
+    for value in listed[listed.duplicated()].head(1):
+        if dataset.test_mode:  # proposals are compared image by image
+            raise ValueError(f'{dataset.ann_file} lists {value} again; measure an image once: take the others out')
+        yield f'{dataset.ann_file} lists {value} again; unless you want to train on it more often, take the others out'
 
 
-def _sizes(dataset: BaseDataset, infos_of: Dict[str, dict], looks: Dict[str, Look]) -> Dict[str, Size]:
-    """Sizes as the pipeline loads the images: whether it turns by EXIF is seen on one that tells."""
-    # ori_shape is height and width
-    turning = next((path for path, look in looks.items() if look.is_turned and look.size[0] != look.size[1]), None)
-    turns = turning is not None and (_load(dataset, infos_of[turning]) or {}).get('ori_shape') == looks[turning].size
-    return {
-        path: look.size[::-1] if turns and look.is_turned else look.size for path, look in looks.items() if look.size
-    }
-
-
-def _compare_sizes(infos_of: Dict[str, dict], sizes: Dict[str, Size], key: str) -> None:
+def _other_sizes(dataset: BaseDataset, infos: List[dict], sizes: Dict[str, Tuple[int, int]]) -> Iterator[str]:
     """Boxes that fit the size that the annotations say, and not the image, were drawn on an image of another size."""
-    said = {path: (info.get('width'), info.get('height')) for path, info in infos_of.items() if path in sizes}
-    others = [path for path, size in said.items() if None not in size and size != sizes[path]]
-    wrong = [path for path in others if _fit(infos_of[path], said[path]) and not _fit(infos_of[path], sizes[path])]
-    if not others:
+    infos = [info for info in infos if sizes.get(info['img_path']) and info.get('width') is not None]
+    said = np.array([(info['width'], info['height']) for info in infos]).reshape(-1, 2)
+    read = np.array([sizes[info['img_path']] for info in infos]).reshape(-1, 2)
+    ends = [[item['bbox'][2:] for item in info.get('instances', ())] for info in infos]
+    corners = np.array([np.max(end or [(0, 0)], axis=0) for end in ends]).reshape(-1, 2)
+    others = (said != read).any(axis=1)
+    if not others.any():
         return
-    first = (wrong or others)[0]
-    fault = (
-        f'{key}: {len(others)} of {len(said)} images have another size than their annotations say: {first} is read as '
-        f'{_by(sizes[first])}, and not {_by(said[first])}'
+    least = max(1, (dataset.filter_cfg or {}).get('min_size', 1))
+    wrong = others & (corners <= said + 2).all(axis=1) & (corners > read + 2).any(axis=1)
+    wrong |= (said < least).any(axis=1) & (read >= least).all(axis=1)
+    first = np.flatnonzero(wrong if wrong.any() else others)[0]
+    text = (
+        f'{others.sum()} of {len(infos)} images have another size (width and height) than their annotations say: '
+        f'{infos[first]["img_path"]} is read as {read[first].tolist()}, and not {said[first].tolist()}; look whether '
+        'boxes fit, and write sizes and boxes of the images as they are read, or resize the images (EXIF turns some)'
     )
-    remedy = 'write sizes and boxes of the images as they are read, or turn and resize the images (EXIF turns some)'
-    if len(wrong) >= MANY * len(said):
-        raise ValueError(f'{fault}, and boxes of {len(wrong)} reach beyond them; {remedy}')
-    remark(f'{fault}; look whether their boxes fit, and {remedy}')
-
-
-def _fit(info: dict, size: Size) -> bool:
-    boxes = [item['bbox'] for item in info.get('instances', ())]
-    return all(box[2] <= size[0] + 2 and box[3] <= size[1] + 2 for box in boxes)
-
-
-def _by(size: Size) -> str:
-    return f'{size[0]} x {size[1]}'
+    if wrong.mean() >= MANY:
+        raise ValueError(text)
+    yield text
