@@ -26,8 +26,8 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
 from benchmark import rows
 from detectors import build_model
-from mmdet_nrpn.models.roi_heads import ObjectnessMixin, objectness_roi_head
 
+from mmdet_nrpn.models.roi_heads import ObjectnessMixin, objectness_roi_head
 from mmdet_nrpn.utils import load_weights
 
 
