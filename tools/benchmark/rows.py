@@ -25,9 +25,7 @@ def of_configs(paths: List[Path]) -> List[Row]:
 def of_file(path: Path) -> List[Row]:
     """The rows of a JSON file, ``{name: {'config': file, key: value}}``, the baseline first.
 
-    Args:
-        path (Path): The file. Configs are relative to it. What stands under ``'*'`` is changed in every row, before its
-            own changes.
+    Configs are relative to it. What stands under ``'*'`` is changed in every row, before its own changes.
 
     Raises:
         ValueError: If it has no row, or one without a config, with a key that none has or a name that is no folder's.

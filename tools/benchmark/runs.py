@@ -101,9 +101,8 @@ class Run:
     def last_words(self) -> str:
         """The last line that was printed by a run that failed, and where the others are."""
         log = self.folder.with_suffix('.log')
-        lines = log.read_text(encoding='utf-8', errors='replace').split('\n') if log.exists() else []
-        said = [line.strip() for line in lines if line.strip()]
-        return f'{said[-1]}; its log is {log}' if said else 'it said nothing'
+        said = log.read_text(encoding='utf-8', errors='replace').split('\n') if log.exists() else []
+        return f'{next((line.strip() for line in said[::-1] if line.strip()), "it said nothing")}; its log is {log}'
 
 
 def evaluators(cfg: Config) -> List[dict]:
@@ -119,9 +118,8 @@ def evaluators(cfg: Config) -> List[dict]:
 
 def _is_of_proposals(evaluator: dict) -> bool:
     kind, metrics = evaluator['type'], evaluator.get('metric') or ''
-    if (METRICS.get(kind) if isinstance(kind, str) else kind) is ProposalMetric:
-        return True
-    return {metrics} <= COCOS if isinstance(metrics, str) else {*metrics} <= COCOS
+    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+    return kind is ProposalMetric or {*([metrics] if isinstance(metrics, str) else metrics)} <= COCOS
 
 
 def redirected(value: Any, folder: Path) -> Any:
@@ -135,25 +133,15 @@ def redirected(value: Any, folder: Path) -> Any:
         return value
     result = {}
     for key, item in value.items():
-        place = OUTPUT.search(key) if isinstance(item, (str, Path)) else None
-        if key == 'save_dir':
-            continue
-        if place is None:
+        if not (isinstance(item, (str, Path)) and (place := OUTPUT.search(key))):
             result[key] = redirected(item, folder)
-        else:
+        elif key != 'save_dir':
             result[key] = str(folder if {*place.groups()} & {'dir', 'folder'} else folder / Path(item).name)
     return result
 
 
 def results_in(work_dir: Path) -> List[dict]:
-    """The results of all finished runs in a benchmark's folder, with each run's ``name``.
-
-    Args:
-        work_dir (Path): The folder.
-
-    Returns:
-        list[dict]: By name and seed.
-    """
+    """The results of all finished runs in a benchmark's folder by name and seed, with each run's ``name``."""
     return [
         dict(json.loads(file.read_text(encoding='utf-8')), name=file.parents[1].name)
         for file in sorted(work_dir.glob('*/seed*/result.json'))
