@@ -98,15 +98,12 @@ def build(config: Path, checkpoint: Path) -> Detector:
 
 @torch.no_grad()
 def run(detectors: List[Detector], loader: DataLoader, doing: str) -> Iterator[Tuple[dict, List[RPNOutputs]]]:
-    """Run the RPNs of detectors over a loader's batches.
+    """Run the RPNs of detectors over a loader's batches: each batch, and what each detector makes of it.
 
     Args:
         detectors (list[Detector]): They see the same images, each through its own data preprocessor.
         loader (DataLoader): Of a test pipeline.
         doing (str): In words, beside the progress bar.
-
-    Yields:
-        tuple[dict, list[RPNOutputs]]: A batch, and what each detector makes of it.
 
     Raises:
         ValueError: If an image's objects are not known in pixels of the original image.

@@ -33,7 +33,6 @@ def test_a_missing_file_or_a_folder_is_named(run_tool, tmp_path, command):
 
 
 NUMBERS = [
-    ([*PAGE, CONFIG, 'file', '--images'], 1, (0,)),
     ([*SWEEP, CONFIG, 'file', '--folds'], 0, (-1, 'nan', 'inf')),
     ([*FIT, CONFIG, 'file', '--out', 'new.pth', '--iters'], 1, (0,)),
     ([*STRIP, 'file', 'new', '--fold'], 0, (-1, 'nan', 'inf')),

@@ -32,14 +32,14 @@ def browser():
 def open_page(browser, tmp_path):
     """Write the images to a page and open it; errors of its script and requests to a network fail the test."""
     page, wrong = browser.new_page(viewport=dict(width=1300, height=900), offline=True), []
-    page.on('pageerror', wrong.append)
+    page.on('pageerror', lambda error: wrong.append(error))
     page.on('request', lambda request: request.url.startswith(('file:', 'data:')) or wrong.append(request.url))
 
-    def open_(errors, names, num_shown=500, file_name='{:03}.jpg', size=(240, 400)):
+    def open_(errors, names, file_name='{:03}.jpg', size=(240, 400), **kwargs):
         image = np.full((size[0] // 2, size[1] // 2, 3), 128, np.uint8)
         has_nrpn = [True] * len(names)
         images = [image_entry(file_name.format(i), image, size, e, has_nrpn) for i, e in enumerate(errors)]
-        write_page(images, names, tmp_path / 'new' / 'page.html', num_shown)
+        write_page(images, names, tmp_path / 'new' / 'page.html', **kwargs)
         page.goto((tmp_path / 'new' / 'page.html').as_uri())
         return page
 

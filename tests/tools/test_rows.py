@@ -5,8 +5,7 @@ import json
 import os
 
 import pytest
-from benchmark.rows import Row, of_configs, of_file
-from benchmark.runs import Run
+from benchmark.runs import Row, Run, rows_of_configs, rows_of_file
 from mmengine.config import Config
 
 STOCK = 'rpn_r18-w16_fpn_demo_shapes'
@@ -26,7 +25,7 @@ def rows_of(repo, tmp_path):
     def rows(content):
         text = content if isinstance(content, str) else json.dumps(content)
         (tmp_path / 'rows.json').write_text(text.replace('{configs}', os.path.relpath(repo / 'configs/nrpn', tmp_path)))
-        return of_file(tmp_path / 'rows.json')
+        return rows_of_file(tmp_path / 'rows.json')
 
     return rows
 
@@ -80,7 +79,7 @@ def run_of(repo, tmp_path):
 
     def run(lines='', checkpoint=None):
         (tmp_path / 'mine.py').write_text(f"_base_ = ['{repo}/configs/nrpn/{STOCK}.py']\n{lines}\n")
-        return Run(of_configs([tmp_path / 'mine.py'])[0], 3, tmp_path / 'work', checkpoint)
+        return Run(rows_of_configs([tmp_path / 'mine.py'])[0], 3, tmp_path / 'work', checkpoint)
 
     return run
 
@@ -124,7 +123,7 @@ def test_evaluators_of_the_config_stay_beside_proposal_metric(run_of, given, kep
 
 
 def test_a_trackers_own_evaluators_are_all(tracker, tmp_path):
-    cfg = Run(of_configs([tracker])[0], 0, tmp_path).cfg
+    cfg = Run(rows_of_configs([tracker])[0], 0, tmp_path).cfg
     assert [evaluator.type for evaluator in cfg.val_evaluator] == ['CocoVideoMetric', 'MOTChallengeMetric']
 
 
@@ -140,7 +139,7 @@ def test_imports_keep_their_order(tmp_path, given):
 def test_a_config_without_a_default_scope(tmp_path):
     """Pure-Python configs have ``default_scope=None``, where a name needs a scope."""
     (tmp_path / 'mine.py').write_text(PURE_PYTHON)
-    run = Run(of_configs([tmp_path / 'mine.py'])[0], 0, tmp_path / 'work')
+    run = Run(rows_of_configs([tmp_path / 'mine.py'])[0], 0, tmp_path / 'work')
     run.prepare()
     read = Config.fromfile(run.config_file)
     assert read.default_scope is None

@@ -27,7 +27,7 @@ from mmdet_nrpn.evaluation import ProposalErrors, find_proposal_errors
 from mmdet_nrpn.evaluation.functional.proposal_errors import SAME_PLACE_IOU, TOP_K
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import Parser, at_least, existing_file, new_file, told
+from arguments import Parser, existing_file, new_file, told
 from detectors import Detector, build, run
 from whole_files import WholeFileBackend
 
@@ -128,7 +128,7 @@ def _rounded(bboxes: np.ndarray) -> list:
     return np.asarray(bboxes, dtype=float).round(1).tolist()  # in float32 the digits would come back
 
 
-def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: int) -> None:
+def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: int = 500) -> None:
     """Write what RPNs get wrong on images as one HTML file that needs nothing else.
 
     Args:
@@ -136,7 +136,7 @@ def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: 
         names (Sequence[str]): The RPN's name, or two: the baseline's and that of the RPN compared with it.
         path (Path): The file.
         num_shown (int): Images in the page, those that the RPN is most wrong about or that two differ most on; the
-            totals are of all.
+            totals are of all. Defaults to 500.
     """
     two = len(names) == 2
     first = sorted(images, key=lambda image: -(_difference(image) if two else _wrongness(image)))
@@ -169,21 +169,19 @@ def main() -> None:
     names = ('CONFIG', 'CHECKPOINT')
     parser.add_argument('--baseline', type=existing_file, nargs=2, metavar=names, help='to be compared with')
     parser.add_argument('--out', type=new_file('.html'), default='hard_negatives.html', help='page to write')
-    parser.add_argument('--images', type=at_least(1), default=500, help='shown, the first of their order; all count')
     args = parser.parse_args()
     files = [*([args.baseline] if args.baseline else []), (args.config, args.checkpoint)]
     with told():
         detectors = [build(*pair) for pair in files]
-    with told(args.config):
-        # of the config that is looked at, also for the baseline
-        if not (loader := detectors[-1].cfg.get('val_dataloader')):
-            raise ValueError('there are no images to look at; give it a val_dataloader')
+    # of the config that is looked at, also for the baseline
+    if not (loader := detectors[-1].cfg.get('val_dataloader')):
+        sys.exit(f'{args.config}: there are no images to look at; give it a val_dataloader')
     with told(f'{args.config}: val_dataloader'):
         images = entries_of(detectors, Runner.build_dataloader(dict(loader, batch_size=1), seed=0))
     names = [config.stem for config, _ in files]
     if len({*names}) < len(names):
         names = [str(checkpoint) for _, checkpoint in files]
-    write_page(images, names, args.out, args.images)
+    write_page(images, names, args.out)
     print(f'{len(images)} images, {args.out.stat().st_size / 2**20:.1f} MiB: open {args.out} in a browser')
 
 

@@ -47,9 +47,8 @@ with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, an
     from mmengine.config import Config
     from mmengine.runner import Runner, set_random_seed
 
-    from benchmark import rows
     from benchmark.report import report
-    from benchmark.runs import Run
+    from benchmark.runs import Run, rows_of_configs, rows_of_file
 
 STEPS = 3  # timed for an estimate
 
@@ -81,7 +80,7 @@ def parse_args() -> argparse.Namespace:
 def find_runs(args: argparse.Namespace) -> List[Run]:
     """Seed by seed, so that after each seed all rows can be compared."""
     with contextlib.redirect_stdout(sys.stderr):  # MMEngine tells of variables
-        found = rows.of_file(args.rows) if args.rows else rows.of_configs(args.configs)
+        found = rows_of_file(args.rows) if args.rows else rows_of_configs(args.configs)
     if args.checkpoints and len(args.checkpoints) != len(found):
         raise ValueError(f'{len(args.checkpoints)} checkpoints for {len(found)} configs; give one per config')
     if args.checkpoints:

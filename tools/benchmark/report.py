@@ -12,10 +12,9 @@ from .config_hash import config_hash
 from .runs import results_in
 
 # in the table, as shares: ProposalMetric's by their column, and what a config's own evaluators are looked at for
-COLUMNS = {
-    **{name: name for name in ('AR@10', 'AR@100', 'AR@1000')},
-    **{'AR_s@100': 'AR small', 'AR_m@100': 'medium', 'AR_l@100': 'large', 'FP@10': 'FP@10', 'FP@100': 'FP@100'},
-}
+SIZES = {'AR_s@100': 'small', 'AR_m@100': 'medium', 'AR_l@100': 'large'}
+COLUMNS = {name: SIZES.get(name, name) for name in ('AR@10', 'AR@100', 'AR@1000', *SIZES, 'FP@10', 'FP@100')}
+COLUMNS['AR_s@100'] = 'AR small'
 OTHERS = re.compile(r'/\w*(AP50|AP75|mAP|mAP_50|mAP_75|HOTA|MOTA|IDF1)$')
 COSTS = {'step_seconds': ('s/step', 2), 'peak_memory_mib': ('MiB', 0)}
 CONFIDENCE = 0.95
@@ -24,7 +23,6 @@ CURVES = {
     r'recall@(\d+)@0.7': 'recall at IoU 0.7, %',
     r'FP@(\d+)': 'false positives among them, %',
 }
-SIZES = {'AR_s@100': 'small', 'AR_m@100': 'medium', 'AR_l@100': 'large'}
 # told apart in grey, too
 STYLES = list(zip(('-', '--', '-.', ':') * 2, 'osv^DPX*', ('', '//', '..', 'xx', '\\\\', '++', 'oo', '--')))
 
@@ -105,13 +103,14 @@ def table(runs: pd.DataFrame, asked: List[Tuple[str, int]]) -> pd.DataFrame:
     names = list(dict.fromkeys([*(name for name, _ in asked), *sorted(runs['name'])]))
     short = [name.split('_')[0] for name in names]
     labels = dict(zip(names, short if len({*short}) == len(names) else names))
-    by_name = {name: runs[runs['name'] == name].set_index('seed').sort_index() for name in names}
+    measured = runs.assign(**{key: runs[key].where(runs[key] >= 0) for key in shown})  # -1: no object of a size
+    by_name = {name: measured[measured['name'] == name].set_index('seed').sort_index() for name in names}
     lines: Dict[str, dict] = {}
     for name, ours in by_name.items():
         if len(ours):
             costs = {title: (ours[key].mean(skipna=False), digits) for key, (title, digits) in COSTS.items()}
             lines[labels[name]] = {
-                **{title: _mean(ours[key]) for key, title in shown.items()},
+                **{title: _text(ours[key].mean(skipna=False), ours[key].std()) for key, title in shown.items()},
                 **{title: '-' if np.isnan(mean) else f'{mean:.{digits}f}' for title, (mean, digits) in costs.items()},
             }
         if missing := sorted({seed for other, seed in asked if other == name} - {*ours.index}):
@@ -119,27 +118,17 @@ def table(runs: pd.DataFrame, asked: List[Tuple[str, int]]) -> pd.DataFrame:
     for name in names[1:]:
         ours, theirs = by_name[name].align(by_name[names[0]], join='inner', axis=0)
         if len(ours):
-            differences = {title: _difference(ours[key], theirs[key]) for key, title in shown.items()}
-            lines[f'{labels[name]}, difference'] = differences
+            lines[f'{labels[name]}, difference'] = {
+                title: _text(*paired_difference(ours[key], theirs[key]), '+') for key, title in shown.items()
+            }
     return pd.DataFrame(lines).T.fillna('-')
 
 
-def _is_measured(values: pd.Series) -> bool:
-    """Not where there is no object of a size (-1), or where another row has an evaluator of its own."""
-    return bool((values >= 0).all())
-
-
-def _mean(values: pd.Series) -> str:
-    if not _is_measured(values):
+def _text(mean: float, spread: Optional[float], sign: str = '') -> str:
+    """In percent; a dash where there is no object of a size, or where another row has an evaluator of its own."""
+    if np.isnan(mean):
         return '-'
-    return f'{100 * values.mean():.1f}' + (f' ± {100 * values.std():.1f}' if len(values) > 1 else '')
-
-
-def _difference(ours: pd.Series, theirs: pd.Series) -> str:
-    if not (_is_measured(ours) and _is_measured(theirs)):
-        return '-'
-    mean, half = paired_difference(ours.to_numpy(), theirs.to_numpy())
-    return f'{100 * mean:+.1f}' + ('' if half is None else f' ± {100 * half:.1f}')
+    return f'{100 * mean:{sign}.1f}' + ('' if spread is None or np.isnan(spread) else f' ± {100 * spread:.1f}')
 
 
 def plot_recall(runs: pd.DataFrame, path: Path) -> None:
