@@ -107,7 +107,7 @@ def test_terminated_it_ends_its_training_and_goes_on(run_tool, repo, shapes, com
     process.terminate()
     process.wait()
     with open(folder.with_suffix('.lock')) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # waits
+        fcntl.flock(lock, fcntl.LOCK_SH)  # waits
         assert not (folder / 'iter_40.pth').exists() and not (folder / 'result.json').exists()
         refused = run_tool('tools/benchmark/execute.py', folder.with_suffix('.py'))
         assert refused.returncode == 1 and 'is being run by another process' in refused.stderr

@@ -71,7 +71,7 @@ def test_rows_are_means_over_seeds_and_differences_are_paired(finished, table_of
 def test_a_run_without_a_result_is_reported_and_its_seed_is_not_paired(finished, table_of):
     cells, _ = table_of(finished({STOCK: [0.2, None, 0.4], OURS: [0.3, 0.9, 0.6]}))
     assert list(cells.index) == ['rpn', 'rpn: seeds [1] missing', 'paper-nrpn', 'paper-nrpn, difference']
-    assert cells.loc['paper-nrpn, difference', 'AR@100'].startswith('+15.0')
+    assert cells.loc['paper-nrpn, difference', 'AR@100'] == '+15.0 ± 63.5'
 
 
 def test_every_result_in_the_folder_is_in_the_table(finished, table_of, tmp_path):
@@ -114,14 +114,15 @@ def test_results_of_several_commits_and_versions_say_so(finished, table_of, tmp_
 
 def test_a_size_without_objects_is_a_dash(finished, table_of):
     metrics = {**{f'proposal/{key}': 0.3 for key in KEYS}, 'proposal/AR_s@100': -1.0}
-    cells, _ = table_of(finished({STOCK: [0.2], OURS: [0.3]}, metrics=metrics))
-    assert set(cells['AR small']) == {'-'}
+    asked = finished({STOCK: [0.2, 0.2], OURS: [None, 0.3]}, metrics=metrics) + finished({OURS: [0.3]})
+    assert set(table_of(asked)[0]['AR small']) == {'-'}
 
 
-def test_a_line_of_the_log_that_was_cut_short_is_passed_over(tmp_path):
+def test_a_line_of_the_log_that_was_cut_short_or_is_of_no_training_is_passed_over(tmp_path):
     log = tmp_path / '20260101_100000' / 'vis_data' / 'scalars.json'
     log.parent.mkdir(parents=True)
-    log.write_text('{"lr": 0.1, "time": 1.0, "step": 1}\n{"lr": 0.1, "ti{"lr": 0.1, "time": 3.0, "step": 3}\n{"lr"')
+    first = '{"time": 9.0, "step": 0}\n{"lr": 0.1, "time": 1.0, "step": 1}'
+    log.write_text(first + '\n{"lr": 0.1, "ti{"lr": 0.1, "time": 3.0, "step": 3}\n{"lr"')
     assert scalars(tmp_path, 'time') == [1.0]
 
 

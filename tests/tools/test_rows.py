@@ -172,7 +172,7 @@ def test_a_run_that_is_under_way_is_left_alone(run_of):
     run = run_of()
     finish(run)
     with open(run.folder.with_suffix('.lock'), 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
         run.prepare()  # as it was: there is nothing to move
         with pytest.raises(SystemExit, match='seed3 is being run by another process'):
             run_of('train_cfg = dict(max_iters=7)').prepare()

@@ -119,7 +119,8 @@ def table(runs: pd.DataFrame, asked: List[Tuple[str, int]]) -> pd.DataFrame:
         ours, theirs = by_name[name].align(by_name[names[0]], join='inner', axis=0)
         if len(ours):
             lines[f'{labels[name]}, difference'] = {
-                title: _text(*paired_difference(ours[key], theirs[key]), '+') for key, title in shown.items()
+                title: _text(*paired_difference(ours[key].to_numpy(), theirs[key].to_numpy()), '+')
+                for key, title in shown.items()
             }
     return pd.DataFrame(lines).T.fillna('-')
 
