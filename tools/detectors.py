@@ -50,9 +50,10 @@ def require_detector(cfg: Config) -> None:
 
 
 def build_detector(cfg: Config) -> nn.Module:
-    """Build a detector, as :func:`build_model` does, unless :func:`require_detector` refuses."""
+    """Build a detector, without warnings of what a training would do; refuse as :func:`require_detector` does."""
     require_detector(cfg)
-    return build_model(cfg)
+    with warnings.catch_warnings(action='ignore'):
+        return build_model(cfg)
 
 
 def tell_step(number: int) -> None:
@@ -85,33 +86,24 @@ def build(config: Path, checkpoint: Path) -> Detector:
     """
     cfg = Config.fromfile(config)
     try:
-        require_detector(cfg)
-    except ValueError as error:
-        raise ValueError(f'{config}: {error}') from None
-    with warnings.catch_warnings():  # of what a training would do
-        warnings.simplefilter('ignore')
-        model = build_model(cfg).eval()
-    try:
+        model = build_detector(cfg).eval()
         nrpn = getattr(rpn_of(model), 'nrpn_head', None)
     except ValueError as error:
-        raise ValueError(f'{config}: {error}; give the config of a detector with one, and its checkpoint') from None
+        raise ValueError(f'{config}: {error}') from None
     given = load_weights(model, checkpoint)['state_dict']
-    own = [] if nrpn is None else nrpn.state_dict(prefix=NRPN_PREFIX)
-    has_nrpn = nrpn is not None and all(any(key.endswith(name) for key in given) for name in own)
+    own = {} if nrpn is None else nrpn.state_dict(prefix=NRPN_PREFIX)
+    has_nrpn = bool(own) and all(any(key.endswith(name) for key in given) for name in own)
     return Detector(cfg, model.to('cuda' if torch.cuda.is_available() else 'cpu'), has_nrpn)
 
 
 @torch.no_grad()
 def run(detectors: List[Detector], loader: DataLoader, doing: str) -> Iterator[Tuple[dict, List[RPNOutputs]]]:
-    """Run the RPNs of detectors over a loader's batches.
+    """Run the RPNs of detectors over a loader's batches: each batch, and what each detector makes of it.
 
     Args:
         detectors (list[Detector]): They see the same images, each through its own data preprocessor.
         loader (DataLoader): Of a test pipeline.
         doing (str): In words, beside the progress bar.
-
-    Yields:
-        tuple[dict, list[RPNOutputs]]: A batch, and what each detector makes of it.
 
     Raises:
         ValueError: If an image's objects are not known in pixels of the original image.

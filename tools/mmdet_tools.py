@@ -9,26 +9,16 @@ from yapf.yapflib import yapf_api
 
 
 def run_mmdet_tool(name: str) -> None:
-    """Run one of MMDetection's command line tools in this process, with this process's arguments.
+    """Run one of MMDetection's command line tools, such as 'train.py', in this process and with its arguments.
 
     An installed MMDetection holds its tools in ``mmdet/.mim/tools``; one that runs from its source tree, beside
     ``mmdet``.
-
-    Args:
-        name (str): File name below MMDetection's ``tools``, such as 'train.py'.
-
-    Raises:
-        FileNotFoundError: If MMDetection was installed without its tools.
     """
-    package = Path(mmdet.__file__).parent
     format_each_config_once()
     read_each_metafile_once()
-    paths = [package / '.mim' / 'tools' / name, package.parent / 'tools' / name]
-    for path in paths:
-        if path.exists():
-            runpy.run_path(str(path), run_name='__main__')
-            return
-    raise FileNotFoundError(f'MMDetection has no tools/{name}; looked for {", ".join(map(str, paths))}')
+    package = Path(mmdet.__file__).parent
+    installed, beside = package / '.mim' / 'tools' / name, package.parent / 'tools' / name
+    runpy.run_path(str(installed if installed.exists() else beside), run_name='__main__')
 
 
 def format_each_config_once() -> None:

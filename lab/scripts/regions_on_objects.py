@@ -2,7 +2,8 @@
 
     python lab/scripts/regions_on_objects.py data/partly data/shapes
 
-Both folders are tools/dataset_converters/make_shapes.py's, the first with --keep. The regions are in its regions.json.
+The second is tools/dataset_converters/make_shapes.py's, the first what annotate_partly.py made of it. Its regions.json
+has the regions.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from benchmark.rows import of_file
+from benchmark.runs import rows_of_file
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
@@ -61,7 +61,7 @@ def test_builds_trains_a_step_and_predicts(path):
 
 @pytest.mark.parametrize('file', [file for file in ROWS if file.stem not in GONE], ids=lambda path: path.stem)
 def test_rows_are_what_the_benchmark_takes(file):
-    assert of_file(file)
+    assert rows_of_file(file)
 
 
 def store(folder, num):

@@ -25,12 +25,15 @@ def rpn_of(model: nn.Module) -> nn.Module:
     if isinstance(head, RPNHead):
         return head
     if isinstance(model, RPN) or getattr(model, 'rpn_head', None) is not None:
-        raise ValueError(f'{type(model).__name__} has no RPN of its own: its {type(head).__name__} is no RPNHead')
+        raise ValueError(
+            f'{type(model).__name__} has no RPN of its own: its {type(head).__name__} is no RPNHead; give the config '
+            'of a detector with one'
+        )
     inside = [
         name for name, module in model.named_modules() if name.endswith('.rpn_head') or isinstance(module, RPNHead)
     ]
     where = f', only those of detectors inside ({", ".join(inside)})' if inside else ''
-    raise ValueError(f'{type(model).__name__} has no RPN of its own{where}')
+    raise ValueError(f'{type(model).__name__} has no RPN of its own{where}; give the config of a detector with one')
 
 
 def load_weights(model: nn.Module, path: Path) -> dict:

@@ -217,3 +217,19 @@ def test_the_two_lines_in_a_tracker_and_a_teacher(repo, tmp_path, base, kind):
         head = detector.rpn_head
         assert head.loss_rank is not None and type(head.nrpn_head).__name__ == 'NRPNHead'
         assert type(head.sampler).__name__ == 'RandomSampler'
+
+
+def test_the_rpn_inside_a_faster_rcnn_is_measured_as_it_is(repo, tmp_path):
+    small = 'backbone=dict(depth=18, base_channels=8, init_cfg=None), neck=dict(in_channels=[8, 16, 32, 64])'
+    faster = "_base_ = ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py']"
+    (tmp_path / 'my_faster_rcnn.py').write_text(f'{faster}\nmodel = dict({small})\n')
+    (tmp_path / 'inside.py').write_text(block_of(repo / 'docs' / 'measuring.md', 'The RPN inside a detector'))
+    faster = MODELS.build(Config.fromfile(tmp_path / 'my_faster_rcnn.py').model).eval()
+    cfg = Config.fromfile(tmp_path / 'inside.py')
+    rpn = MODELS.build(cfg.model).eval()
+    missing, unexpected = rpn.load_state_dict(faster.state_dict(), strict=False)
+    assert not missing and all(key.startswith('roi_head') for key in unexpected)
+    x = faster.extract_feat(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    for ours, theirs in zip(rpn.bbox_head(x), faster.rpn_head(x)):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
+    assert cfg.test_evaluator == dict(type='ProposalMetric')

@@ -112,7 +112,9 @@ def test_detectors_with_an_rpn_inside_are_refused_before_training(name, base, in
 
     Runner.model = MODELS.build(model)
     words = f'HardNegativeVisualizationHook: {name} has no RPN of its own, only those of detectors inside ({inside}); '
-    with pytest.raises(ValueError, match=re.escape(words + 'leave the hook out')):
+    with pytest.raises(
+        ValueError, match=re.escape(words + 'give the config of a detector with one, or leave the hook out')
+    ):
         HardNegativeVisualizationHook().before_train(Runner)
 
 

@@ -1,21 +1,20 @@
 import fcntl
 import json
 import os
-import runpy
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
 
 import pandas as pd
 import pytest
-from benchmark.timing import time_training
+from benchmark.__main__ import environment, time_training
 from mmengine.config import Config
 from stack import REPEATING_WORKERS
 
 pytestmark = pytest.mark.slow
+DEMO = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 
 CONFIG = """
 _base_ = ['{base}']
@@ -61,14 +60,10 @@ def test_trains_measures_compares_and_does_not_repeat(run_tool, repo, shapes, co
     assert result['environment']['commit'] == 'unknown'
 
     # one builds, and fails in its first step, and one's loss becomes NaN: that must not take the others down
-    broken = tmp_path / 'broken.py'
+    broken, diverging = tmp_path / 'broken.py', tmp_path / 'diverging.py'
     broken.write_text(f"_base_ = ['{stock}']\nmodel = dict(train_cfg=dict(rpn=dict(allowed_border='typo')))\n")
-    diverging = tmp_path / 'diverging.py'
-    diverging.write_text(f"""
-_base_ = ['{stock}']
-param_scheduler = None
-optim_wrapper = dict(optimizer=dict(lr=1e30))
-""")
+    faster = 'param_scheduler = None\noptim_wrapper = dict(optimizer=dict(lr=1e30))'
+    diverging.write_text(f"_base_ = ['{stock}']\n{faster}\n")
     done = run_tool(tool, stock, broken, diverging, ours, *options, '--jobs', 2, **env)
     assert done.returncode == 1 and done.stdout.count('finished before') == 1
     assert 'broken: seeds [0] missing' in done.stdout and 'diverging: seeds [0] missing' in done.stdout
@@ -99,65 +94,26 @@ optim_wrapper = dict(optimizer=dict(lr=1e30))
     assert measured == runs.loc['rpn', 'AR@100']
 
 
-def wait_for_lock(folder, seconds=120):
-    """Until no process of a run is left: each holds the lock on its folder for as long as it lives."""
-    deadline = time.monotonic() + seconds
-    with open(folder.with_suffix('.lock')) as lock:
-        while True:
-            try:
-                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-
-
-def test_killed_it_goes_on(run_tool, repo, shapes, command, tmp_path):
-    """Killed, a run leaves its training alone; another keeps off until that ends, and then does what is left."""
-    tool, _, ours, *options = command(20)
+def test_terminated_it_ends_its_training_and_goes_on(run_tool, repo, shapes, command, tmp_path):
+    """Nobody else touches the run's folder for as long as its process or one of its workers lives."""
+    words, env = command(40), {**os.environ, 'SHAPES_ROOT': f'{shapes}/'}
+    tool, _, ours, *options = map(str, words)
     folder = tmp_path / 'work' / 'paper-nrpn-overlap' / 'seed0'
-    listed = run_tool(tool, ours, *options, '--list', SHAPES_ROOT=f'{shapes}/')
-    assert listed.returncode == 0, listed.stderr
-
-    def start():
-        return subprocess.Popen(
-            shlex.split(listed.stdout), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    process = start()
+    process = subprocess.Popen([sys.executable, tool, ours, *options], cwd=repo, env=env, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (folder / 'last_checkpoint').exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    process.kill()  # alone
-    process.wait()
-    again = start()
-    _, said = again.communicate(timeout=120)
-    assert again.returncode == 1 and 'is being run by another process' in said
-    os.killpg(process.pid, signal.SIGKILL)  # the training, too
-    wait_for_lock(folder)
-    assert not (folder / 'iter_20.pth').exists() and not (folder / 'result.json').exists()
-    done = start()
-    _, said = done.communicate(timeout=300)
-    assert done.returncode == 0, said
-    assert 'resumed epoch' in folder.with_suffix('.log').read_text() and (folder / 'result.json').exists()
-
-
-def test_terminated_it_ends_its_training(repo, shapes, command, tmp_path):
-    tool, _, ours, *options = command(500)
-    folder = tmp_path / 'work' / 'paper-nrpn-overlap' / 'seed0'
-    process = subprocess.Popen(
-        [sys.executable, *map(str, [tool, ours, *options])],
-        cwd=repo, env={**os.environ, 'SHAPES_ROOT': f'{shapes}/'}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (folder / 'last_checkpoint').exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
     process.terminate()
     process.wait()
-    wait_for_lock(folder)
-    assert not (folder / 'iter_500.pth').exists()
+    with open(folder.with_suffix('.lock')) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # waits
+        assert not (folder / 'iter_40.pth').exists() and not (folder / 'result.json').exists()
+        refused = run_tool('tools/benchmark/execute.py', folder.with_suffix('.py'))
+        assert refused.returncode == 1 and 'is being run by another process' in refused.stderr
+    done = run_tool(tool, ours, *options, SHAPES_ROOT=f'{shapes}/')
+    assert done.returncode == 0, done.stderr
+    assert 'resumed epoch' in folder.with_suffix('.log').read_text() and (folder / 'result.json').exists()
 
 
 def test_a_wrong_config_stops_all_before_any_training(run_tool, shapes, command, tmp_path):
@@ -177,26 +133,19 @@ def test_dry_run_tells_the_plan_and_its_time(run_tool, shapes, command, tmp_path
     assert not (tmp_path / 'work').exists()
 
 
-def test_images_are_timed_as_they_are_trained_on(repo, shapes, monkeypatch):
-    """A teacher's batches have labelled and unlabelled images; the first of all are labelled."""
+def test_steps_are_timed_as_they_are_trained(repo, shapes, monkeypatch):
+    """A teacher's batches have labelled and unlabelled images, and batch augmentations ask for the step."""
     monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
     name = 'soft-teacher_faster-rcnn_r18-w16_fpn_demo_semi-shapes'
     cfg = Config.fromfile(repo / 'configs' / 'nrpn' / f'{name}.py')
     labelled, unlabelled = cfg.train_dataloader.dataset.datasets
-    labelled.indices, unlabelled.indices = list(range(8)), list(range(8, 12))
+    labelled.indices, unlabelled.indices = list(range(8)), list(range(8, 12))  # the first of all are labelled
     cfg.train_dataloader.batch_size = cfg.train_dataloader.sampler.batch_size = 2
     seconds, steps = time_training(cfg, 0)
     assert seconds > 0 and steps == cfg.train_cfg.max_iters
-
-
-def test_batch_augmentations_that_ask_for_the_step_are_timed(repo, shapes, monkeypatch):
-    monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
-    cfg = Config.fromfile(repo / 'configs' / 'nrpn' / 'rpn_r18-w16_fpn_demo_shapes.py')
+    cfg = Config.fromfile(repo / DEMO)
     cfg.model.data_preprocessor.batch_augments = [dict(type='BatchSyncRandomResize', random_size_range=(64, 96))]
     assert time_training(cfg, 0)[0] > 0
-
-
-DEMO = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 
 
 def test_a_tables_command_can_be_given_again(run_tool, tmp_path):
@@ -207,8 +156,7 @@ def test_a_tables_command_can_be_given_again(run_tool, tmp_path):
     assert f"# command: python tools/benchmark {DEMO} --table --work-dir '{work}'" in (work / 'runs.csv').read_text()
 
 
-def test_gpus_and_cores_are_shared(repo, monkeypatch):
-    environment = runpy.run_path(str(repo / 'tools' / 'benchmark'), run_name='tool')['environment']
+def test_gpus_and_cores_are_shared(monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     assert [environment(slot, 3)['CUDA_VISIBLE_DEVICES'] for slot in range(3)] == ['4', '7', '4']

@@ -1,16 +1,15 @@
 import csv
-import fcntl
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from benchmark.config_hash import config_hash
+from benchmark.execute import DIVERGED, scalars, train
 from benchmark.report import paired_difference, report, table
-from benchmark.rows import of_configs
-from benchmark.runs import Run
-from benchmark.train_and_measure import DIVERGED, scalars, train
+from mmdet.engine.hooks import CheckInvalidLossHook
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.visualization import Visualizer
@@ -30,9 +29,7 @@ def finished(tmp_path):
 
     def make(table, **more):
         for name, values in table.items():
-            for seed, value in enumerate(values):
-                if value is None:
-                    continue
+            for seed, value in [item for item in enumerate(values) if item[1] is not None]:
                 folder = tmp_path / name / f'seed{seed}'
                 folder.mkdir(parents=True)
                 result = dict(
@@ -74,7 +71,7 @@ def test_rows_are_means_over_seeds_and_differences_are_paired(finished, table_of
 def test_a_run_without_a_result_is_reported_and_its_seed_is_not_paired(finished, table_of):
     cells, _ = table_of(finished({STOCK: [0.2, None, 0.4], OURS: [0.3, 0.9, 0.6]}))
     assert list(cells.index) == ['rpn', 'rpn: seeds [1] missing', 'paper-nrpn', 'paper-nrpn, difference']
-    assert cells.loc['paper-nrpn, difference', 'AR@100'].startswith('+15.0')
+    assert cells.loc['paper-nrpn, difference', 'AR@100'] == '+15.0 ± 63.5'
 
 
 def test_every_result_in_the_folder_is_in_the_table(finished, table_of, tmp_path):
@@ -90,10 +87,8 @@ def test_everything_is_written(finished, table_of, tmp_path):
     assert '+10.0' in said and 'none from one seed' in said
     lines = (tmp_path / 'runs.csv').read_text(encoding='utf-8').splitlines()
     runs = [*csv.DictReader(line for line in lines if not line.startswith('#'))]
-    assert [(run['name'], run['seed'], run['commit'], run['AR@100']) for run in runs] == [
-        (STOCK, '0', 'abc', '0.2'),
-        (OURS, '0', 'abc', '0.3'),
-    ]
+    written = [[run[key] for key in ('name', 'seed', 'commit', 'AR@100')] for run in runs]
+    assert written == [[STOCK, '0', 'abc', '0.2'], [OURS, '0', 'abc', '0.3']]
     assert lines[:2] == ['# command: python tools/benchmark', '# torch: 2']
     assert len({run['config_hash'] for run in runs}) == 2 and all(len(run['config_hash']) == 12 for run in runs)
     assert (tmp_path / 'recall.png').read_bytes().startswith(b'\x89PNG')
@@ -119,96 +114,49 @@ def test_results_of_several_commits_and_versions_say_so(finished, table_of, tmp_
 
 def test_a_size_without_objects_is_a_dash(finished, table_of):
     metrics = {**{f'proposal/{key}': 0.3 for key in KEYS}, 'proposal/AR_s@100': -1.0}
-    cells, _ = table_of(finished({STOCK: [0.2], OURS: [0.3]}, metrics=metrics))
-    assert set(cells['AR small']) == {'-'}
+    asked = finished({STOCK: [0.2, 0.2], OURS: [None, 0.3]}, metrics=metrics) + finished({OURS: [0.3]})
+    assert set(table_of(asked)[0]['AR small']) == {'-'}
 
 
-def run_of(repo, folder, checkpoint=None):
-    row = of_configs([repo / 'configs' / 'nrpn' / f'{STOCK}.py'])[0]
-    return Run(row, 0, folder, checkpoint)
-
-
-def finish(run):
-    run.folder.mkdir(exist_ok=True)
-    (run.folder / 'result.json').write_text('{}')
-
-
-def test_a_run_of_another_config_is_moved_aside(repo, tmp_path, monkeypatch):
-    run = run_of(repo, tmp_path)
-    assert not run.is_finished()
-    run.prepare()
-    finish(run)
-    assert run_of(repo, tmp_path).is_finished()
-    monkeypatch.setenv('SHAPES_ROOT', 'other/')
-    changed = run_of(repo, tmp_path)
-    assert not changed.is_finished()
-    changed.prepare()
-    assert (run.folder.with_suffix('.old1') / 'result.json').exists()
-
-
-def test_a_run_that_is_under_way_is_left_alone(repo, tmp_path, monkeypatch):
-    run = run_of(repo, tmp_path)
-    run.prepare()
-    run.folder.mkdir()
-    monkeypatch.setenv('SHAPES_ROOT', 'other/')
-    with open(run.folder.with_suffix('.lock'), 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        run.prepare()  # as it was: there is nothing to move
-        with pytest.raises(SystemExit, match='seed0 is being run by another process'):
-            run_of(repo, tmp_path).prepare()
-    assert run.folder.exists() and run.config_file.read_text() == run.text
-
-
-def test_a_line_of_the_log_that_was_cut_short_is_passed_over(tmp_path):
+def test_a_line_of_the_log_that_was_cut_short_or_is_of_no_training_is_passed_over(tmp_path):
     log = tmp_path / '20260101_100000' / 'vis_data' / 'scalars.json'
     log.parent.mkdir(parents=True)
-    log.write_text('{"lr": 0.1, "time": 1.0, "step": 1}\n{"lr": 0.1, "ti{"lr": 0.1, "time": 3.0, "step": 3}\n{"lr"')
+    first = '{"time": 9.0, "step": 0}\n{"lr": 0.1, "time": 1.0, "step": 1}'
+    log.write_text(first + '\n{"lr": 0.1, "ti{"lr": 0.1, "time": 3.0, "step": 3}\n{"lr"')
     assert scalars(tmp_path, 'time') == [1.0]
-
-
-def test_another_checkpoint_of_the_same_name_is_another_run(repo, tmp_path):
-    path = tmp_path / 'epoch_12.pth'
-    path.write_bytes(b'one')
-    run = run_of(repo, tmp_path, path)
-    run.prepare()
-    finish(run)
-    assert run_of(repo, tmp_path, path).is_finished()
-    path.write_bytes(b'another')
-    assert not run_of(repo, tmp_path, path).is_finished()
 
 
 def test_the_hash_is_of_all_that_is_trained():
     """Also of what a config may have beside its model, data and schedule; what tables there are keep their hashes."""
-    trained = dict(model=dict(type='RPN'))
-    ema = [dict(type='EMAHook', momentum=0.1)]
     same = (
         {},
         dict(custom_hooks=[dict(type='mmdet.StepSeedHook'), dict(type='FlushDenormals')], load_from=None),
         dict(custom_hooks=None, auto_scale_lr=dict(enable=False, base_batch_size=2)),
     )
-    assert {config_hash(Config({**trained, **more})) for more in same} == {'7c04e7485446'}
     others = (
-        dict(custom_hooks=ema),
+        dict(custom_hooks=[dict(type='EMAHook', momentum=0.1)]),
         dict(custom_hooks=[dict(type='EMAHook', momentum=0.2)]),
         dict(load_from='a.pth'),
         dict(auto_scale_lr=dict(enable=True, base_batch_size=16)),
     )
-    assert len({config_hash(Config({**trained, **more})) for more in (*same, *others)}) == 1 + len(others)
-    assert config_hash(Config({**trained, 'load_from': 'a.pth'})) == config_hash(
-        Config({**trained, 'load_from': 'elsewhere/a.pth'})
+    *hashes, elsewhere, from_a, _ = (
+        config_hash(Config(dict(more, model=dict(type='RPN'))))
+        for more in (*same, *others[:2], dict(load_from='elsewhere/a.pth'), *others[2:])
     )
+    assert set(hashes[: len(same)]) == {'7c04e7485446'} and elsewhere == from_a
+    assert len({*hashes, from_a, _}) == 1 + len(others)
 
 
-@pytest.mark.parametrize('log, says', [('loss become infinite or NaN!', DIVERGED), ('something else', '')])
-def test_a_training_that_ends_with_nan_says_what_to_change(tmp_path, monkeypatch, log, says):
-    (tmp_path / 'now.log').write_text(log)
-    (tmp_path / 'before.log').write_text('loss become infinite or NaN!')  # of another process
-
+@pytest.mark.parametrize('hook', [CheckInvalidLossHook(interval=1), None])
+def test_a_training_that_ends_with_nan_says_what_to_change(tmp_path, monkeypatch, hook):
     def fail():
+        if hook:
+            hook.after_train_iter(runner, 0, outputs=dict(loss=torch.tensor(float('nan'))))
         raise AssertionError  # without words, as the hook's
 
-    runner = SimpleNamespace(train=fail, log_dir=tmp_path, timestamp='now', visualizer=Visualizer())
+    log = SimpleNamespace(info=lambda text: None)
+    runner = SimpleNamespace(train=fail, logger=log, iter=0, visualizer=Visualizer())
     monkeypatch.setattr(RUNNERS, 'build', lambda cfg: runner)
-    with pytest.raises(SystemExit if says else AssertionError) as ended:
+    with pytest.raises(SystemExit if hook else AssertionError) as ended:
         train(Config(dict(work_dir=str(tmp_path))))
-    assert str(ended.value) == says
+    assert str(ended.value) == (DIVERGED if hook else '')

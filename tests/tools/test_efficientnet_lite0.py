@@ -2,33 +2,21 @@ import torch
 
 from mmdet_nrpn import EfficientNetLite0
 
-NAMES = ('_expand_conv', '_bn0', '_depthwise_conv', '_bn1', '_project_conv', '_bn2')
-OURS = (
-    'expand_conv.conv',
-    'expand_conv.bn',
-    'depthwise_conv.conv',
-    'depthwise_conv.bn',
-    'linear_conv.conv',
-    'linear_conv.bn',
-)
+NAMES = (('expand', 'expand'), ('depthwise', 'depthwise'), ('project', 'linear'))
 
 
 def test_converts_every_weight_of_the_package(run_tool, tmp_path):
     """A checkpoint with the package's names, made from the backbone's own weights: 16 blocks, the first unexpanded."""
     torch.manual_seed(0)
-    backbone = EfficientNetLite0()
-    state, theirs = backbone.state_dict(), {}
+    state = EfficientNetLite0().state_dict()
+    names = {'layers.0.conv': '_conv_stem', 'layers.0.bn': '_bn0'}
     blocks = [f'layers.{stage}.{i}' for stage, num in ((1, 1), (2, 2), (3, 2), (4, 6), (5, 5)) for i in range(num)]
-    assert len(blocks) == 16
-    for key, value in state.items():
-        for number, block in enumerate(blocks):
-            for their, our in zip(NAMES, OURS):
-                if key.startswith(f'{block}.{our}.'):
-                    theirs[f'_blocks.{number}.{their}.{key.rsplit(".", 1)[1]}'] = value
-        for their, our in (('_conv_stem', 'layers.0.conv'), ('_bn0', 'layers.0.bn')):
-            if key.startswith(f'{our}.'):
-                theirs[f'{their}.{key.rsplit(".", 1)[1]}'] = value
-    assert len(theirs) == len(state)
+    for number, block in enumerate(blocks):
+        for part, (their, our) in enumerate(NAMES):
+            names[f'{block}.{our}_conv.conv'] = f'_blocks.{number}._{their}_conv'
+            names[f'{block}.{our}_conv.bn'] = f'_blocks.{number}._bn{part}'
+    theirs = {f'{names[name]}.{end}': state[f'{name}.{end}'] for name, end in (key.rsplit('.', 1) for key in state)}
+    assert len(blocks) == 16 and len(theirs) == len(state)
     torch.save({**theirs, '_fc.weight': torch.zeros(1), '_conv_head.weight': torch.zeros(1)}, tmp_path / 'theirs.pth')
     out = tmp_path / 'new' / 'ours.pth'
     done = run_tool('tools/model_converters/efficientnet_lite0.py', tmp_path / 'theirs.pth', out)

@@ -1,11 +1,11 @@
 """Rows of a file, and what becomes of a row's config before it is run."""
 
+import fcntl
 import json
 import os
 
 import pytest
-from benchmark.rows import Row, of_configs, of_file
-from benchmark.runs import Run
+from benchmark.runs import Row, Run, rows_of_configs, rows_of_file
 from mmengine.config import Config
 
 STOCK = 'rpn_r18-w16_fpn_demo_shapes'
@@ -25,7 +25,7 @@ def rows_of(repo, tmp_path):
     def rows(content):
         text = content if isinstance(content, str) else json.dumps(content)
         (tmp_path / 'rows.json').write_text(text.replace('{configs}', os.path.relpath(repo / 'configs/nrpn', tmp_path)))
-        return of_file(tmp_path / 'rows.json')
+        return rows_of_file(tmp_path / 'rows.json')
 
     return rows
 
@@ -77,9 +77,9 @@ def test_a_file_that_cannot_be_meant_is_told(rows_of, content, said):
 def run_of(repo, tmp_path):
     """The run of the stock demo config with some lines more."""
 
-    def run(lines='', seed=3):
+    def run(lines='', checkpoint=None):
         (tmp_path / 'mine.py').write_text(f"_base_ = ['{repo}/configs/nrpn/{STOCK}.py']\n{lines}\n")
-        return Run(of_configs([tmp_path / 'mine.py'])[0], seed, tmp_path / 'work')
+        return Run(rows_of_configs([tmp_path / 'mine.py'])[0], 3, tmp_path / 'work', checkpoint)
 
     return run
 
@@ -123,22 +123,23 @@ def test_evaluators_of_the_config_stay_beside_proposal_metric(run_of, given, kep
 
 
 def test_a_trackers_own_evaluators_are_all(tracker, tmp_path):
-    cfg = Run(of_configs([tracker])[0], 0, tmp_path).cfg
+    cfg = Run(rows_of_configs([tracker])[0], 0, tmp_path).cfg
     assert [evaluator.type for evaluator in cfg.val_evaluator] == ['CocoVideoMetric', 'MOTChallengeMetric']
 
 
 @pytest.mark.parametrize('given', [['z', 'a'], ['mmdet_nrpn', 'a'], 'a', None])
 def test_imports_keep_their_order(tmp_path, given):
-    row = Row('mine', tmp_path / 'mine.py', Config(dict(model={}, custom_imports=given and dict(imports=given))))
+    imports = given and dict(imports=given, allow_failed_imports=given == 'a')
+    run = Run(Row('mine', tmp_path / 'mine.py', Config(dict(model={}, custom_imports=imports))), 0, tmp_path)
     names = [given] if isinstance(given, str) else given or []
-    expected = names if 'mmdet_nrpn' in names else [*names, 'mmdet_nrpn']
-    assert Run(row, 0, tmp_path).cfg.custom_imports.imports == expected
+    names = names if 'mmdet_nrpn' in names else [*names, 'mmdet_nrpn']
+    assert run.cfg.custom_imports == dict(imports=names, allow_failed_imports=given == 'a')
 
 
 def test_a_config_without_a_default_scope(tmp_path):
     """Pure-Python configs have ``default_scope=None``, where a name needs a scope."""
     (tmp_path / 'mine.py').write_text(PURE_PYTHON)
-    run = Run(of_configs([tmp_path / 'mine.py'])[0], 0, tmp_path / 'work')
+    run = Run(rows_of_configs([tmp_path / 'mine.py'])[0], 0, tmp_path / 'work')
     run.prepare()
     read = Config.fromfile(run.config_file)
     assert read.default_scope is None
@@ -148,3 +149,40 @@ def test_a_config_without_a_default_scope(tmp_path):
 
 def test_all_else_that_a_config_says_of_randomness_stays(run_of):
     assert run_of('randomness = dict(seed=7, deterministic=True)').cfg.randomness == dict(seed=3, deterministic=True)
+
+
+def finish(run):
+    run.prepare()
+    run.folder.mkdir()
+    (run.folder / 'result.json').write_text('{}')
+
+
+def test_a_run_of_another_config_is_moved_aside(run_of):
+    assert not run_of().is_finished()
+    finish(run_of())
+    changed = run_of('load_from = None\ntrain_cfg = dict(max_iters=7)')
+    assert not changed.is_finished()
+    changed.prepare()
+    assert (changed.folder.with_suffix('.old1') / 'result.json').exists()
+    changed.folder.mkdir()
+    assert not run_of().is_finished()
+
+
+def test_a_run_that_is_under_way_is_left_alone(run_of):
+    run = run_of()
+    finish(run)
+    with open(run.folder.with_suffix('.lock'), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        run.prepare()  # as it was: there is nothing to move
+        with pytest.raises(SystemExit, match='seed3 is being run by another process'):
+            run_of('train_cfg = dict(max_iters=7)').prepare()
+    assert run_of().is_finished()
+
+
+def test_another_checkpoint_of_the_same_name_is_another_run(run_of, tmp_path):
+    path = tmp_path / 'epoch_12.pth'
+    path.write_bytes(b'one')
+    finish(run_of(checkpoint=path))
+    assert run_of(checkpoint=path).is_finished() and not run_of().is_finished()
+    path.write_bytes(b'another')
+    assert not run_of(checkpoint=path).is_finished()

@@ -55,7 +55,7 @@ runpy.run_path(sys.argv[1])
 """
 
 
-@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'benchmark', 'benchmark/train_and_measure.py'])
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'benchmark', 'benchmark/execute.py'])
 def test_threads_wait_for_each_other_asleep(repo, tool):
     """A spinning one takes a core from others: beside them a step took ten times as long. libgomp says what it took."""
 

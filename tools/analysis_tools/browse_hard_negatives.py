@@ -9,16 +9,14 @@ false positives are gone or new, which objects gained or lost among the top 10, 
 an RPNHead will do; without an nRPN in the checkpoint there are no regions.
 """
 
-import argparse
 import base64
 import json
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_overlaps
@@ -27,11 +25,11 @@ from torch.utils.data import DataLoader
 
 from mmdet_nrpn.evaluation import ProposalErrors, find_proposal_errors
 from mmdet_nrpn.evaluation.functional.proposal_errors import SAME_PLACE_IOU, TOP_K
-from mmdet_nrpn.utils import can_become_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import at_least, existing_file
+from arguments import Parser, existing_file, new_file, told
 from detectors import Detector, build, run
+from whole_files import WholeFileBackend
 
 TEMPLATE = Path(__file__).with_name('hard_negatives_page.html')
 # longer side of an image in pixels, and JPEG's quality: some 25 kB per image
@@ -56,47 +54,35 @@ def entries_of(detectors: List[Detector], loader: DataLoader) -> List[dict]:
         raise ValueError('it has no image; check its ann_file and data_prefix')
     if not isinstance(loader.dataset[0]['inputs'], torch.Tensor):
         raise ValueError('it gives no images, so there is nothing to show')
-    entries, paths = [], []
+    entries, has_nrpn = [], [detector.has_nrpn for detector in detectors]
     for batch, outputs in run(detectors, loader, 'Looking at the validation images'):
         sample, image = batch['data_samples'][0], batch['inputs'][0]
         errors = [find_proposal_errors(*of_detector, rescale=True)[0] for of_detector in outputs]
-        paths.append(str(sample.get('img_path') or sample.get('img_id')))
-        height, width = sample.ori_shape[:2]
-        has_nrpn = [detector.has_nrpn for detector in detectors]
-        entries.append(image_entry('', image.permute(1, 2, 0).numpy(), width, height, errors, has_nrpn))
-    for entry, name in zip(entries, below_common_folder(paths)):
-        entry['name'] = name
-    return entries
-
-
-def below_common_folder(paths: List[str]) -> List[str]:
-    """File names, with as much of the folders as tells images of the same name in several folders apart."""
-    folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return [os.path.relpath(path, folder) for path in paths]
+        path = os.path.abspath(str(sample.get('img_path') or sample.get('img_id')))
+        entries.append(image_entry(path, image.permute(1, 2, 0).numpy(), sample.ori_shape, errors, has_nrpn))
+    # as much of the folders as tells images of the same name in several folders apart
+    folder = os.path.commonpath([os.path.dirname(entry['name']) for entry in entries])
+    return [dict(entry, name=os.path.relpath(entry['name'], folder)) for entry in entries]
 
 
 def image_entry(
-    name: str, image: np.ndarray, width: int, height: int, errors: Sequence[ProposalErrors], has_nrpn: List[bool]
+    name: str, image: np.ndarray, shape: Tuple[int, ...], errors: Sequence[ProposalErrors], has_nrpn: List[bool]
 ) -> dict:
-    """What the page needs of one image.
+    """What the page needs of one image, to be written as JSON.
 
     Args:
         name (str): Shown above it.
         image (np.ndarray): (H, W, C) of any size, as a pipeline loads it: BGR if it has three channels or more, grey by
             the first channel otherwise. What is not uint8 is stretched to the range of uint8.
-        width (int): Of the original image, which the boxes are in, in pixels.
-        height (int): The same.
+        shape (tuple): Height and width of the original image, which the boxes are in, in pixels.
         errors (Sequence[ProposalErrors]): Of one RPN, or of two.
         has_nrpn (list[bool]): Which of them have an nRPN.
-
-    Returns:
-        dict: To be written as JSON.
     """
     others = [None] if len(errors) == 1 else errors[::-1]
     return dict(
         name=name,
-        width=width,
-        height=height,
+        width=shape[1],
+        height=shape[0],
         jpeg='data:image/jpeg;base64,' + base64.b64encode(_encode_jpeg(image)).decode(),
         objects=_rounded(errors[0].gt_bboxes),
         ignored=_rounded(errors[0].ignored_bboxes),
@@ -107,12 +93,10 @@ def image_entry(
 def _encode_jpeg(image: np.ndarray) -> bytes:
     image = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
     if image.dtype != np.uint8:
-        image = image.astype(np.float64)
-        image = (image - image.min()) * (255 / max(np.ptp(image), 1e-12))
+        image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
     scale = min(1.0, SIDE / max(image.shape[:2]))
     size = tuple(max(1, round(scale * side)) for side in image.shape[1::-1])
-    pixels = mmcv.imresize(image, size).round().astype(np.uint8)
-    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    return cv2.imencode('.jpg', cv2.resize(image, size), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
 def _rpn_entry(errors: ProposalErrors, other: Optional[ProposalErrors], has_nrpn: bool) -> dict:
@@ -144,7 +128,7 @@ def _rounded(bboxes: np.ndarray) -> list:
     return np.asarray(bboxes, dtype=float).round(1).tolist()  # in float32 the digits would come back
 
 
-def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: int) -> None:
+def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: int = 500) -> None:
     """Write what RPNs get wrong on images as one HTML file that needs nothing else.
 
     Args:
@@ -152,7 +136,7 @@ def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: 
         names (Sequence[str]): The RPN's name, or two: the baseline's and that of the RPN compared with it.
         path (Path): The file.
         num_shown (int): Images in the page, those that the RPN is most wrong about or that two differ most on; the
-            totals are of all.
+            totals are of all. Defaults to 500.
     """
     two = len(names) == 2
     first = sorted(images, key=lambda image: -(_difference(image) if two else _wrongness(image)))
@@ -163,12 +147,9 @@ def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: 
     about = ABOUT + (ABOUT_TWO if two else ABOUT_ONE) + 'Click on an image to enlarge it.'
     why = 'on which the two differ most' if two else 'that are most wrong'
     left_out = f' Shown are the {num_shown} {why}.' if len(images) > num_shown else ''
-    # '<' would end the script that holds the data
-    data = json.dumps(dict(names=names, score=SCORE, top=TOP, about=about + left_out, images=images)).replace(
-        '<', '\\u003c'
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEMPLATE.read_text(encoding='utf-8').replace('__DATA__', data), encoding='utf-8')
+    data = json.dumps(dict(names=names, score=SCORE, top=TOP, about=about + left_out, images=images))
+    page = TEMPLATE.read_text(encoding='utf-8').replace('__DATA__', data.replace('<', '\\u003c'))  # ends no script
+    WholeFileBackend().put_text(page, path)
 
 
 def _wrongness(image: dict) -> float:
@@ -183,50 +164,24 @@ def _difference(image: dict) -> int:
     return alone + sum(before != after for before, after in zip(*found))
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=existing_file)
-    parser.add_argument('checkpoint', type=existing_file)
-    parser.add_argument(
-        '--baseline',
-        type=existing_file,
-        nargs=2,
-        metavar=('CONFIG', 'CHECKPOINT'),
-        help='to be compared with, on the same data',
-    )
-    parser.add_argument(
-        '--out', type=Path, default=Path('hard_negatives.html'), help='page to write (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--images',
-        type=at_least(1),
-        default=500,
-        help='so many are shown, the first of their order; all count (default: %(default)s)',
-    )
-    args = parser.parse_args()
-    if not can_become_file(args.out):
-        parser.error(f'--out must name a file, no folder, in a folder, got {args.out}')
-    return args
-
-
 def main() -> None:
-    args = parse_args()
+    parser = Parser(__doc__, 'config', 'checkpoint')
+    names = ('CONFIG', 'CHECKPOINT')
+    parser.add_argument('--baseline', type=existing_file, nargs=2, metavar=names, help='to be compared with')
+    parser.add_argument('--out', type=new_file('.html'), default='hard_negatives.html', help='page to write')
+    args = parser.parse_args()
     files = [*([args.baseline] if args.baseline else []), (args.config, args.checkpoint)]
-    try:
+    with told():
         detectors = [build(*pair) for pair in files]
-    except ValueError as error:
-        sys.exit(str(error))
     # of the config that is looked at, also for the baseline
-    loader = detectors[-1].cfg.get('val_dataloader')
-    if loader is None:
+    if not (loader := detectors[-1].cfg.get('val_dataloader')):
         sys.exit(f'{args.config}: there are no images to look at; give it a val_dataloader')
-    try:
+    with told(f'{args.config}: val_dataloader'):
         images = entries_of(detectors, Runner.build_dataloader(dict(loader, batch_size=1), seed=0))
-    except ValueError as error:
-        sys.exit(f'{args.config}: val_dataloader: {error}')
-    stems = [config.stem for config, _ in files]
-    names = stems if len(set(stems)) == len(stems) else [str(checkpoint) for _, checkpoint in files]
-    write_page(images, names, args.out, args.images)
+    names = [config.stem for config, _ in files]
+    if len({*names}) < len(names):
+        names = [str(checkpoint) for _, checkpoint in files]
+    write_page(images, names, args.out)
     print(f'{len(images)} images, {args.out.stat().st_size / 2**20:.1f} MiB: open {args.out} in a browser')
 
 

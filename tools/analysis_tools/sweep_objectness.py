@@ -7,7 +7,6 @@ Each weight is measured by the config's val_evaluator, and by false detections p
 write it into the config as model.test_cfg.rcnn.objectness_weight, with ObjectnessRoIHead.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import List
@@ -24,7 +23,7 @@ from mmdet_nrpn import FROCMetric, ObjectnessMixin
 from mmdet_nrpn.evaluation import GroundTruth
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import existing_file, figure_beside, non_negative
+from arguments import Parser, at_least, new_file, told
 from detectors import Detector, build, require_detector
 
 FALSE_DETECTIONS = {
@@ -85,23 +84,18 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=existing_file)
-    parser.add_argument('checkpoint', type=existing_file)
-    parser.add_argument(
-        '--weights', type=non_negative, nargs='+', default=[0, 0.25, 0.5, 0.75, 1],
-        help='exponents of the objectness; 0 is the detector as it is (default: %(default)s)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--out', type=figure_beside('.csv'), default='objectness.png', help='figure to write (default: %(default)s)'
-    )
-    return parser.parse_args()
-
-
 def main() -> None:
-    args = parse_args()
-    try:
+    parser = Parser(__doc__, 'config', 'checkpoint')
+    weights = [0, 0.25, 0.5, 0.75, 1]
+    parser.add_argument(
+        '--weights', type=at_least(0, float), nargs='+', default=weights, help='0 is the detector as it is'
+    )
+    parser.add_argument(
+        '--out', type=new_file('.png', '.svg', '.pdf'), default='objectness.png', help='figure to write'
+    )
+    args = parser.parse_args()
+    numbers = parser.beside(args.out, '.csv')
+    with told():
         cfg = Config.fromfile(args.config)
         require_detector(cfg)
         for key in ('model.rpn_head', 'model.roi_head', 'val_dataloader', 'val_evaluator'):
@@ -109,14 +103,12 @@ def main() -> None:
             if not (cfg.model if inside else cfg).get(name):
                 raise ValueError(f'{key} is not there; give the config of a two-stage detector and its validation data')
         table = sweep(build(args.config, args.checkpoint), sorted(set(args.weights)))
-    except ValueError as error:
-        sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(table, args.out)
-    table.to_csv(args.out.with_suffix('.csv'))
+    table.to_csv(numbers)
     of_config = [name for name in table if not name.startswith('froc/')][:MOST_COLUMNS]
     print(table[[*of_config, *FALSE_DETECTIONS]].to_string(float_format='%.4f'))
-    print(f'The figure: {args.out}; all numbers: {args.out.with_suffix(".csv")}')
+    print(f'The figure: {args.out}; all numbers: {numbers}')
 
 
 if __name__ == '__main__':

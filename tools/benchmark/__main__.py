@@ -20,47 +20,49 @@ FILE.json names the rows, the baseline first; a config is relative to it, and "*
 
 import argparse
 import contextlib
+import copy
+import itertools
 import os
 import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 # before torch is imported, as in train.py: the plan times a few steps here
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from arguments import at_least, existing_file
+from arguments import Parser, at_least, existing_file, folder, told
 
 with contextlib.redirect_stdout(sys.stderr):  # MMDetection prints on import, and --list must not
     import check_config
+    from detectors import build_model, tell_step
     from mmdet_tools import read_each_metafile_once
+    from mmengine.config import Config
+    from mmengine.runner import Runner, set_random_seed
 
-    from benchmark import rows
     from benchmark.report import report
-    from benchmark.runs import Run
-    from benchmark.timing import time_training
+    from benchmark.runs import Run, rows_of_configs, rows_of_file
+
+STEPS = 3  # timed for an estimate
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='tools/benchmark', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__, prog='tools/benchmark')
     parser.add_argument('configs', type=existing_file, nargs='*', help='config files; the first is the baseline')
     parser.add_argument('--rows', type=existing_file, metavar='FILE.json', help='rows of a table, in their place')
-    parser.add_argument('--seeds', type=at_least(0), nargs='+', default=[0, 1], help='default: 0 1')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='default: %(default)s')
+    parser.add_argument('--seeds', type=at_least(0), nargs='+', default=[0, 1])
+    parser.add_argument('--work-dir', type=folder, default=Path('work_dirs/benchmark'))
     parser.add_argument(
-        '--jobs', type=at_least(1), default=1, help='runs side by side, one GPU per run where there are some'
+        '--jobs', type=at_least(1), default=1, help='runs side by side, one GPU per run if there are some'
     )
-    parser.add_argument(
-        '--checkpoints', type=existing_file, nargs='+', help='one per config: measure them, train nothing'
-    )
+    parser.add_argument('--checkpoints', type=existing_file, nargs='+', help='one per config: measure, train nothing')
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--dry-run', action='store_true', help='check, print the plan and its time, and run nothing')
     what.add_argument('--list', action='store_true', help='check, print one command per run, and run nothing')
@@ -68,8 +70,6 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if bool(args.configs) == bool(args.rows):
         parser.error('name configs, or a file of rows with --rows')
-    if args.work_dir.exists() and not args.work_dir.is_dir():
-        parser.error(f'--work-dir {args.work_dir} is a file; name a folder')
     if args.table and not args.work_dir.exists():
         parser.error(f'--work-dir {args.work_dir} is not there; name the folder of the runs')
     if len({*args.seeds}) < len(args.seeds):
@@ -80,7 +80,7 @@ def parse_args() -> argparse.Namespace:
 def find_runs(args: argparse.Namespace) -> List[Run]:
     """Seed by seed, so that after each seed all rows can be compared."""
     with contextlib.redirect_stdout(sys.stderr):  # MMEngine tells of variables
-        found = rows.of_file(args.rows) if args.rows else rows.of_configs(args.configs)
+        found = rows_of_file(args.rows) if args.rows else rows_of_configs(args.configs)
     if args.checkpoints and len(args.checkpoints) != len(found):
         raise ValueError(f'{len(args.checkpoints)} checkpoints for {len(found)} configs; give one per config')
     if args.checkpoints:
@@ -92,19 +92,43 @@ def find_runs(args: argparse.Namespace) -> List[Run]:
     return runs
 
 
+def time_training(cfg: Config, seed: int) -> Tuple[float, int]:
+    """Seconds that a step of a training takes, from a few of them, and the number of its steps.
+
+    Neither measuring nor the start of the processes is in it.
+    """
+    cfg = copy.deepcopy(cfg)
+    set_random_seed(seed)
+    model = build_model(cfg).train()
+    without_workers = dict(num_workers=0, persistent_workers=False, prefetch_factor=None)
+    loader = Runner.build_dataloader(dict(cfg.train_dataloader, **without_workers), seed=seed)
+    batches = itertools.chain.from_iterable(itertools.repeat(loader, STEPS + 1))
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    times = []
+    for number, data in enumerate(itertools.islice(batches, STEPS + 1)):
+        tell_step(number)
+        start = time.perf_counter()
+        loss, _ = model.parse_losses(model(**model.data_preprocessor(data, True), mode='loss'))
+        loss.backward()
+        loss.item()  # waits for a GPU
+        times.append(time.perf_counter() - start)
+    schedule = cfg.train_cfg
+    return statistics.median(times[1:]), schedule.get('max_iters') or schedule.max_epochs * len(loader)
+
+
 def print_plan(runs: List[Run]) -> None:
-    steps: Dict[str, tuple] = {}
-    to_go = [run for run in runs if not run.is_finished()]
+    timed: Dict[str, tuple] = {}
+    minutes = []
     for run in runs:
-        if run in to_go and run.name not in steps:
-            steps[run.name] = (0, 0) if run.checkpoint else time_training(run.cfg, run.seed)
-        seconds, number = steps.get(run.name, (0, 0))
-        print(
-            f'{run.name}, seed {run.seed}: '
-            + (f'{number} steps of {seconds:.2f} s, {number * seconds / 60:.1f} min' if run in to_go else 'finished')
-        )
-    minutes = sum(steps[run.name][0] * steps[run.name][1] for run in to_go) / 60
-    print(f'{len(to_go)} runs to go, about {minutes:.0f} min of training')
+        plan = 'finished'
+        if not run.is_finished():
+            if run.name not in timed:
+                timed[run.name] = (0, 0) if run.checkpoint else time_training(run.cfg, run.seed)
+            seconds, number = timed[run.name]
+            minutes.append(number * seconds / 60)
+            plan = f'{number} steps of {seconds:.2f} s, {minutes[-1]:.1f} min'
+        print(f'{run.name}, seed {run.seed}: {plan}')
+    print(f'{len(minutes)} runs to go, about {sum(minutes):.0f} min of training')
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if load > cores:
         print(f'The machine is busy (a load of {load:.1f} on {cores} cores): on a quiet one it takes less')
@@ -138,10 +162,10 @@ def execute(runs: List[Run], jobs: int) -> int:
         output = None if jobs == 1 else subprocess.DEVNULL  # of several at once each has its log
         process = subprocess.Popen(run.command(), env=environment(number, jobs), stdout=output)
         processes.append(process)
-        failed = process.wait() != 0
-        if failed:
-            print(f'{run.name}, seed {run.seed} failed: {run.last_words()}', file=sys.stderr, flush=True)
-        return failed
+        if status := process.wait():
+            why = run.last_words() if status > 0 else f'ended by signal {-status}'
+            print(f'{run.name}, seed {run.seed} failed: {why}', file=sys.stderr, flush=True)
+        return status != 0
 
     try:
         return sum(pool.map(fails, range(len(runs))))
@@ -154,10 +178,8 @@ def execute(runs: List[Run], jobs: int) -> int:
 def main() -> None:
     args = parse_args()
     read_each_metafile_once()
-    try:
+    with told():
         runs = find_runs(args)
-    except ValueError as error:
-        sys.exit(str(error))
     # so that a scheduler's SIGTERM ends the trainings, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated; the same command goes on from here'))
     failed = 0

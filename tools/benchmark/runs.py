@@ -1,19 +1,20 @@
 import copy
+import inspect
 import json
 import re
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from detectors import imports_with_package
 from mmdet.registry import METRICS
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmdet_nrpn import ProposalMetric
 
 from .execute import locked
-from .rows import Row
 
 EXECUTE = Path(__file__).with_name('execute.py')
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +22,54 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = re.compile(r'(?:^|_)(?:out|save|log|dump|trace|results?)(?:\w*_|)(dir|folder|file|path|prefix)$|^(dir)_name$')
 COCOS = {'proposal', 'proposal_fast'}
 WRITERS = ('default_hooks', 'custom_hooks', 'visualizer', 'val_evaluator')
+
+
+class Row(NamedTuple):
+    """What one line of the table is of."""
+
+    name: str
+    source: Path  # the config's file
+    cfg: Config
+
+
+def rows_of_configs(paths: List[Path]) -> List[Row]:
+    """A row for each config, named after its file."""
+    return [Row(path.stem, path, Config.fromfile(path)) for path in paths]
+
+
+def rows_of_file(path: Path) -> List[Row]:
+    """The rows of a JSON file, ``{name: {'config': file, key: value}}``, the baseline first.
+
+    Configs are relative to it. What stands under ``'*'`` is changed in every row, before its own changes.
+
+    Raises:
+        ValueError: If it has no row, or one without a config, with a key that none has or a name that is no folder's.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding='utf-8'))
+        of_all = rows.pop('*', {})
+        named = {name: {**of_all, **row} for name, row in rows.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f'{path} is no JSON of {{name: {{"config": file, key: value}}}} ({error})') from None
+    if not named:
+        raise ValueError(f'{path} has no row; write {{"name": {{"config": "file.py"}}}}')
+    return [_row(path, name, changes) for name, changes in named.items()]
+
+
+def _row(path: Path, name: str, changes: Dict[str, object]) -> Row:
+    of_row = f'{path}: row {name!r}'
+    if name != Path(name).name or name == '..':
+        raise ValueError(f"{of_row}: its runs get a folder of this name; write one without '/'")
+    source = path.parent / str(changes.pop('config', ''))
+    if not source.is_file():
+        raise ValueError(f'{of_row}: config {source} is not there')
+    cfg = Config.fromfile(source)
+    known = {*cfg, *inspect.signature(Runner.__init__).parameters}
+    for key in changes:
+        if key.split('.')[0] not in known:
+            raise ValueError(f'{of_row}: {key} would change nothing, for no config has it; check its spelling')
+    cfg.merge_from_dict(changes)
+    return Row(name, source, cfg)
 
 
 class Run:
@@ -101,9 +150,8 @@ class Run:
     def last_words(self) -> str:
         """The last line that was printed by a run that failed, and where the others are."""
         log = self.folder.with_suffix('.log')
-        lines = log.read_text(encoding='utf-8', errors='replace').split('\n') if log.exists() else []
-        said = [line.strip() for line in lines if line.strip()]
-        return f'{said[-1]}; its log is {log}' if said else 'it said nothing'
+        said = log.read_text(encoding='utf-8', errors='replace').split('\n') if log.exists() else []
+        return f'{next((line.strip() for line in said[::-1] if line.strip()), "it said nothing")}; its log is {log}'
 
 
 def evaluators(cfg: Config) -> List[dict]:
@@ -119,9 +167,8 @@ def evaluators(cfg: Config) -> List[dict]:
 
 def _is_of_proposals(evaluator: dict) -> bool:
     kind, metrics = evaluator['type'], evaluator.get('metric') or ''
-    if (METRICS.get(kind) if isinstance(kind, str) else kind) is ProposalMetric:
-        return True
-    return {metrics} <= COCOS if isinstance(metrics, str) else {*metrics} <= COCOS
+    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+    return kind is ProposalMetric or {*([metrics] if isinstance(metrics, str) else metrics)} <= COCOS
 
 
 def redirected(value: Any, folder: Path) -> Any:
@@ -133,27 +180,15 @@ def redirected(value: Any, folder: Path) -> Any:
         return [redirected(item, folder) for item in value]
     if not isinstance(value, dict):
         return value
-    result = {}
-    for key, item in value.items():
-        place = OUTPUT.search(key) if isinstance(item, (str, Path)) else None
-        if key == 'save_dir':
-            continue
-        if place is None:
-            result[key] = redirected(item, folder)
-        else:
+    result = {key: redirected(item, folder) for key, item in value.items() if key != 'save_dir'}
+    for key, item in result.items():
+        if isinstance(item, (str, Path)) and (place := OUTPUT.search(key)):
             result[key] = str(folder if {*place.groups()} & {'dir', 'folder'} else folder / Path(item).name)
     return result
 
 
 def results_in(work_dir: Path) -> List[dict]:
-    """The results of all finished runs in a benchmark's folder, with each run's ``name``.
-
-    Args:
-        work_dir (Path): The folder.
-
-    Returns:
-        list[dict]: By name and seed.
-    """
+    """The results of all finished runs in a benchmark's folder by name and seed, with each run's ``name``."""
     return [
         dict(json.loads(file.read_text(encoding='utf-8')), name=file.parents[1].name)
         for file in sorted(work_dir.glob('*/seed*/result.json'))

@@ -14,14 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Callable
-from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import at_least
+from arguments import Parser, at_least
 
 CLASSES = ('disc', 'square', 'triangle')
 DIFFICULT_SHARE = 0.1
@@ -71,16 +70,10 @@ def background(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_image(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
-    """Draw one image.
+    """Draw one image, (size, size, 3) uint8, with at most so many lookalikes.
 
-    Args:
-        size (int): Side of the square image in pixels.
-        lookalikes (int): At most so many lookalikes.
-        rng (np.random.Generator): The image's own.
-
-    Returns:
-        tuple: The image, (size, size, 3) uint8, and its objects as (name, box, difficult), a box being the first
-        and the last pixel (x1, y1, x2, y2), counted from 0.
+    Beside it, its objects as (name, box, difficult), a box being the first and the last pixel (x1, y1, x2, y2), counted
+    from 0.
     """
     image = background(size, rng)
     taken = np.zeros((size, size), bool)
@@ -111,32 +104,14 @@ def draw_image(size: int, lookalikes: int, rng: np.random.Generator) -> tuple:
     return image.clip(0, 255).astype(np.uint8), objects
 
 
-def annotation(name: str, size: int, objects: list) -> ElementTree.ElementTree:
+def annotation(name: str, size: int, objects: list) -> str:
     """VOC's XML; its pixels count from 1."""
-    root = ElementTree.Element('annotation')
-    ElementTree.SubElement(root, 'filename').text = f'{name}.jpg'
-    sizes = ElementTree.SubElement(root, 'size')
-    for key, value in (('width', size), ('height', size), ('depth', 3)):
-        ElementTree.SubElement(sizes, key).text = str(value)
+    xml = f'<filename>{name}.jpg</filename><size><width>{size}</width><height>{size}</height><depth>3</depth></size>'
     for label, box, difficult in objects:
-        node = ElementTree.SubElement(root, 'object')
-        ElementTree.SubElement(node, 'name').text = label
-        ElementTree.SubElement(node, 'difficult').text = str(int(difficult))
-        bndbox = ElementTree.SubElement(node, 'bndbox')
-        for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box):
-            ElementTree.SubElement(bndbox, key).text = str(int(value) + 1)
-    return ElementTree.ElementTree(root)
-
-
-def make_split(root: Path, split: str, names: list, args: argparse.Namespace) -> None:
-    for name in tqdm(names, desc=f'drawing {split}', unit='image'):
-        image, objects = draw_image(args.size, args.lookalikes, np.random.default_rng([args.seed, int(name)]))
-        if split == 'train':  # of numbers of its own, so that the images stay the same
-            kept = np.random.default_rng([args.seed, int(name), 1]).random(len(objects)) < args.keep
-            objects = [item for item, is_kept in zip(objects, kept) if is_kept]
-        cv2.imwrite(str(root / 'JPEGImages' / f'{name}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        annotation(name, args.size, objects).write(root / 'Annotations' / f'{name}.xml')
-    (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text('\n'.join(names) + '\n')
+        corners = [f'<{key}>{value + 1}</{key}>' for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box)]
+        xml += f'<object><name>{label}</name><difficult>{difficult:d}</difficult>'
+        xml += f'<bndbox>{"".join(corners)}</bndbox></object>'
+    return f'<annotation>{xml}</annotation>'
 
 
 def make_folder(out_dir: Path, options: str, fill: Callable[[Path], None], parser: argparse.ArgumentParser) -> None:
@@ -146,8 +121,7 @@ def make_folder(out_dir: Path, options: str, fill: Callable[[Path], None], parse
         print(f'{out_dir} is there already, drawn with {options}')
         return
     if out_dir.exists() or out_dir.is_symlink():
-        what = f'was drawn with {stamp.read_text()}' if stamp.exists() else 'was not drawn by this tool'
-        parser.error(f'{out_dir} is there and {what}; it is left as it is: give a new folder')
+        parser.error(f'{out_dir} is there, and was not drawn with {options}; it is left as it is: give a new folder')
     # drawn beside, under a name that nobody has, and moved at the end: what stands in out_dir is whole
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'{out_dir.name}.', suffix='.part', dir=out_dir.parent) as beside:
@@ -160,33 +134,27 @@ def make_folder(out_dir: Path, options: str, fill: Callable[[Path], None], parse
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('out_dir', type=Path, help='folder to make; left alone if it is there')
-    parser.add_argument('--train', type=at_least(1), default=600, help='training images (default: %(default)s)')
-    parser.add_argument('--val', type=at_least(1), default=150, help='validation images (default: %(default)s)')
-    parser.add_argument(
-        '--size', type=at_least(32), default=256, help='side of an image in pixels (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--lookalikes', type=at_least(0), default=8, help='most hard negatives per image (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--keep', type=float, default=1.0, help='share of the training objects that is annotated (default: %(default)s)'
-    )
-    parser.add_argument('--seed', type=at_least(0), default=0, help='of everything drawn (default: %(default)s)')
+    parser.add_argument('--train', type=at_least(1), default=600, help='training images')
+    parser.add_argument('--val', type=at_least(1), default=150, help='validation images')
+    parser.add_argument('--size', type=at_least(32), default=256, help='side of an image in pixels')
+    parser.add_argument('--lookalikes', type=at_least(0), default=8, help='most hard negatives per image')
+    parser.add_argument('--seed', type=at_least(0), default=0, help='of everything drawn')
     args = parser.parse_args()
-
-    if not 0 < args.keep <= 1:
-        parser.error(f'--keep is a share in (0, 1], got {args.keep}')
-    keys = ('train', 'val', 'size', 'lookalikes', 'seed', *(['keep'] if args.keep < 1 else []))
-    options = ' '.join(f'--{key} {getattr(args, key)}' for key in keys)
+    options = ' '.join(f'--{key} {value}' for key, value in vars(args).items() if key != 'out_dir')
     names = [f'{i:06d}' for i in range(args.train + args.val)]
 
     def fill(folder: Path) -> None:
-        for name in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
-            (folder / name).mkdir(parents=True)
-        make_split(folder, 'train', names[: args.train], args)
-        make_split(folder, 'val', names[args.train :], args)
+        images, annotations, lists = (folder / name for name in ('JPEGImages', 'Annotations', 'ImageSets/Main'))
+        for part in (images, annotations, lists):
+            part.mkdir(parents=True)
+        for name in tqdm(names, 'drawing', unit='image'):
+            image, objects = draw_image(args.size, args.lookalikes, np.random.default_rng([args.seed, int(name)]))
+            cv2.imwrite(str(images / f'{name}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            (annotations / f'{name}.xml').write_text(annotation(name, args.size, objects))
+        for split, of_split in (('train', names[: args.train]), ('val', names[args.train :])):
+            (lists / f'{split}.txt').write_text('\n'.join(of_split) + '\n')
 
     make_folder(args.out_dir, options, fill, parser)
 

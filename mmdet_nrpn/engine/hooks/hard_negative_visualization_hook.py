@@ -52,7 +52,7 @@ class HardNegativeVisualizationHook(Hook):
         try:
             self.head = rpn_of(model)
         except ValueError as error:
-            raise ValueError(f'HardNegativeVisualizationHook: {error}; leave the hook out') from None
+            raise ValueError(f'HardNegativeVisualizationHook: {error}, or leave the hook out') from None
         if not isinstance(self.head, HardNegativeRPNHead):
             raise ValueError(
                 f'HardNegativeVisualizationHook needs a HardNegativeRPNHead, the RPN is {type(self.head).__name__}; '

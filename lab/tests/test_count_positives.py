@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from small_head import HEAD
 
-TOOL = 'tools/analysis_tools/count_positives.py'
+TOOL = 'lab/scripts/count_positives.py'
 CONFIG = 'configs/nrpn/rpn_r18-w16_fpn_demo_shapes.py'
 NAMES = ('objects', 'positives', 'positives of IoU 0.5', 'negatives', 'neither')
 
@@ -142,9 +142,10 @@ def test_images_are_spread_over_the_data_set(repo, num, asked, expected):
     assert runpy.run_path(str(repo / TOOL))['spread'](num, asked) == expected
 
 
-@pytest.mark.parametrize('model', ['teacher', 'tracker'])
-def test_a_model_with_its_detector_inside_is_refused_with_what_to_give(run_tool, repo, tracker, model):
-    config = tracker if model == 'tracker' else next((repo / 'configs' / 'nrpn').glob('soft-teacher_*.py'))
+def test_a_teacher_and_too_few_images_are_refused(run_tool, repo):
+    config = next((repo / 'configs' / 'nrpn').glob('soft-teacher_*.py'))
     done = run_tool(TOOL, config)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert f'{config}: model.type=' in done.stderr and 'the config of that detector alone' in done.stderr
+    done = run_tool(TOOL, config, '--num-images', 0)
+    assert done.returncode == 2 and '--num-images: must be 1 or more, got 0' in done.stderr

@@ -1,11 +1,10 @@
 """Count the anchors that teach an RPN what an object is: positives per image, and objects that have none.
 
-    python tools/analysis_tools/count_positives.py CONFIG --num-images 500
+    python lab/scripts/count_positives.py CONFIG --num-images 500
 
 An RPN with few positives gains from whatever gives it more. Compare methods on a base that has enough.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Dict, List
@@ -22,8 +21,8 @@ from rich.progress import track
 
 from mmdet_nrpn.utils import rpn_of
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import at_least, existing_file
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
+from arguments import Parser, at_least, told
 from detectors import build_detector, tell_step
 
 
@@ -90,14 +89,11 @@ def _of_image(head: torch.nn.Module, sample: DetDataSample) -> Dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=existing_file)
-    parser.add_argument('--num-images', type=at_least(1), default=500, help='default: %(default)s')
+    parser = Parser(__doc__, 'config')
+    parser.add_argument('--num-images', type=at_least(1), default=500, help='evenly over the data set')
     args = parser.parse_args()
-    try:
+    with told(args.config):
         counts = count_positives(Config.fromfile(args.config), args.num_images)
-    except ValueError as error:
-        sys.exit(f'{args.config}: {error}')
     for name, value in counts.items():
         print(f'{name:22}{value:9.1f}')
 
