@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
-from benchmark import rows
+from benchmark.runs import rows_of_file
 from detectors import build_model
 
 from mmdet_nrpn.models.roi_heads import ObjectnessMixin, objectness_roi_head
@@ -121,7 +121,7 @@ def main() -> None:
     register_all_modules()
     torch.set_flush_denormal(True)
     done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=['row', 'seed'])
-    for row in rows.of_file(args.rows):
+    for row in rows_of_file(args.rows):
         for checkpoint in sorted((args.work_dir / row.name).glob('seed*/iter_*.pth')):
             seed = int(checkpoint.parent.name[len('seed') :])
             is_last = checkpoint.stem == f'iter_{row.cfg.train_cfg.max_iters}'
