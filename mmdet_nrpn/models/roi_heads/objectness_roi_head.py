@@ -16,7 +16,7 @@ WITHOUT = 'write model.test_cfg.rcnn.objectness_weight=0 to score detections wit
 
 
 def join_objectness(scores: Tensor, objectness: Tensor, weight: float) -> Tensor:
-    r"""A detection's score :math:`p\,o^w`.
+    r"""A detection's score: the odds of its class times the odds of an object to the power :math:`w`.
 
     Args:
         scores (Tensor): (n, C + 1), probabilities :math:`p` of n proposals. The last column is the background's, which
@@ -25,25 +25,27 @@ def join_objectness(scores: Tensor, objectness: Tensor, weight: float) -> Tensor
         weight (float): :math:`w`, at least 0.
 
     Returns:
-        Tensor: As ``scores``. Half precision is joined in float32.
+        Tensor: :math:`\sigma(\operatorname{logit} p + w \operatorname{logit} o)`, as ``scores``. Half precision is
+        joined in float32.
     """
     dtype = torch.promote_types(scores.dtype, torch.float32)
-    return (scores.to(dtype) * objectness.to(dtype).pow(weight)[:, None]).to(scores.dtype)
+    p, o = (torch.logit(given.to(dtype), eps=torch.finfo(torch.float32).eps) for given in (scores, objectness))
+    return torch.sigmoid(p + weight * o[:, None]).to(scores.dtype)
 
 
 class ObjectnessMixin(BaseRoIHead):
     r"""A RoI head whose detections are scored with the RPN's objectness as well (not in the nRPN paper).
 
     A two-stage detector throws a proposal's objectness :math:`o` away once the proposal is chosen. Here a detection
-    with probability :math:`p` of its class has the score :math:`p\,o^w`, where :math:`w` is
-    ``model.test_cfg.rcnn.objectness_weight``, at least 0, or 1 where it is absent. With 0, detections are the stock
-    head's bit for bit. Losses and weights are always the stock head's, so a trained detector needs no training for it.
-    ``score_thr``, NMS and ``max_per_img`` apply to the joined score. It is at most :math:`p`, so the same ``score_thr``
-    keeps fewer detections.
+    with probability :math:`p` of its class has the score :math:`\sigma(\operatorname{logit} p + w \operatorname{logit}
+    o)`, where :math:`w` is ``model.test_cfg.rcnn.objectness_weight``, at least 0, or 0.5 where it is absent. With 0,
+    detections are the stock head's bit for bit. Losses and weights are always the stock head's, so a trained detector
+    needs no training for it. An objectness of one half leaves a score as it is, a larger one raises it. ``score_thr``,
+    NMS and ``max_per_img`` apply to the joined score.
 
-    The product is that of *Probabilistic two-stage detection* (CenterNet2; Zhou, Koltun, Krähenbühl, 2021, arXiv
-    2103.07461). There the first stage is trained to be the likelihood of an object, and the published code takes the
-    product's square root, which ranks the same and shifts what ``score_thr`` sees. Here it is any trained RPN.
+    *Probabilistic two-stage detection* (CenterNet2; Zhou, Koltun, Krähenbühl, 2021, arXiv 2103.07461) scores by
+    :math:`p\,o`, of a first stage that is trained to be the likelihood of an object; its code takes the root. Here it
+    is any trained RPN, and odds measured better than the product.
 
     Written before a RoI head of your own (``class Mine(ObjectnessMixin, MyRoIHead)``), it needs that head's
     ``predict_bbox`` to return boxes and the scores of all classes, a row per proposal, if ``rcnn_test_cfg`` is None, as
@@ -54,7 +56,7 @@ class ObjectnessMixin(BaseRoIHead):
             scores outside of [0, 1], or were given (``LoadProposals``) with scores that are all 0.
     """
 
-    objectness_weight = 1.0
+    objectness_weight = 0.5
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,7 +113,7 @@ class ObjectnessRoIHead(ObjectnessMixin, StandardRoIHead):
 
     Example:
         >>> roi_head = dict(type='ObjectnessRoIHead')
-        >>> model = dict(roi_head=roi_head, test_cfg=dict(rcnn=dict(objectness_weight=0.5)))
+        >>> model = dict(roi_head=roi_head, test_cfg=dict(rcnn=dict(objectness_weight=0.25)))
     """
 
 

@@ -136,6 +136,12 @@ def iou(a, b):
     return shared / max(sum(areas) - shared, 1e-12)
 
 
+def joined(probability, objectness, weight):
+    p, o = np.clip([probability, objectness], 2**-23, 1 - 2**-23)
+    odds = p / (1 - p) * (o / (1 - o)) ** weight
+    return odds / (1 + odds)
+
+
 def oracle(head, rois, cls_scores, bbox_preds, batch_img_metas, objectness, weight, cfg):
     """Loops over images, proposals and classes, and a greedy NMS of its own, from the last layers' outputs on."""
     for roi, logits, deltas, meta, rpn in zip(rois, cls_scores, bbox_preds, batch_img_metas, objectness):
@@ -144,7 +150,7 @@ def oracle(head, rois, cls_scores, bbox_preds, batch_img_metas, objectness, weig
             of_classes = probabilities(logits[row], head.loss_cls)
             for label, probability in enumerate(of_classes):
                 delta = deltas[row] if head.reg_class_agnostic else deltas[row][4 * label : 4 * label + 4]
-                score = probability * float(rpn[row]) ** weight
+                score = joined(probability, float(rpn[row]), weight)
                 if score > cfg.score_thr:
                     found.append((score, label, decode(roi[row, 1:], delta, meta, head.bbox_coder.stds)))
         kept = []
@@ -154,7 +160,7 @@ def oracle(head, rois, cls_scores, bbox_preds, batch_img_metas, objectness, weig
         yield kept[: cfg.max_per_img]
 
 
-@pytest.mark.parametrize('weight', [0.25, ABSENT, 3.0])
+@pytest.mark.parametrize('weight', [0.25, ABSENT, 1.0])
 @pytest.mark.parametrize(
     'name, bbox_head',
     [
@@ -176,7 +182,7 @@ def test_equals_loops_in_float64(name, bbox_head, weight):
         results = predict(model)
     outputs = {key: seen.call_args.kwargs[key] for key in ('rois', 'cls_scores', 'bbox_preds', 'batch_img_metas')}
     objectness = [proposals.scores for proposals in propose(model)[1]]
-    number = 1.0 if weight is ABSENT else weight
+    number = 0.5 if weight is ABSENT else weight
     expected = oracle(last, **outputs, objectness=objectness, weight=number, cfg=model.test_cfg.rcnn)
     for result, wanted in zip(results, expected):
         assert len(result) == len(wanted) > 3
@@ -247,11 +253,24 @@ def test_views_of_test_time_augmentation_are_scored_so():
 def test_joins_in_float32_at_least(dtypes, weight):
     torch.manual_seed(0)
     scores, objectness = torch.rand(200, 4).to(dtypes[0]), torch.rand(200).to(dtypes[1])
-    joined = join_objectness(scores, objectness, weight)
-    exact = scores.double() * objectness.double()[:, None] ** weight
-    assert joined.dtype == dtypes[0]
-    torch.testing.assert_close(joined, exact.float().to(dtypes[0]), rtol=2 * torch.finfo(dtypes[0]).eps, atol=0)
-    assert (join_objectness(scores, torch.ones(200), weight) == scores).all()
+    found = join_objectness(scores, objectness, weight)
+    p, o = scores.double(), objectness.double()[:, None]
+    exact = [
+        [joined(*pair, weight) for pair in zip(row, given)] for row, given in zip(p.tolist(), o.expand(-1, 4).tolist())
+    ]
+    assert found.dtype == dtypes[0]
+    tolerance = 20 * torch.finfo(dtypes[0]).eps
+    torch.testing.assert_close(found, torch.tensor(exact).to(dtypes[0]), rtol=tolerance, atol=tolerance)
+    unsure = join_objectness(scores, torch.full((200,), 0.5), weight)
+    torch.testing.assert_close(unsure, scores, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize('weight', [0.25, 1.0])
+def test_a_score_rises_with_the_objectness_and_stays_a_probability(weight):
+    scores, objectness = torch.tensor([[0.0, 0.3, 1.0]]).expand(5, 3), torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0])
+    found = join_objectness(scores, objectness, weight)
+    assert found.isfinite().all() and (found >= 0).all() and (found <= 1).all()
+    assert (found.diff(dim=0)[:, 1] > 0).all()
 
 
 @pytest.mark.parametrize('weight', [-0.5, '1', None, True, float('nan'), float('inf')])
@@ -291,7 +310,9 @@ def test_given_proposals_need_an_objectness(kind):
     for sample, found in zip(batch['data_samples'], propose(with_rpn)[1]):
         sample.proposals = change(found)
     if error is None:
-        assert_same(predict(model, batch), predict(with_rpn))
+        for got, wanted in zip(predict(model, batch), predict(with_rpn)):
+            for key, value in wanted.items():
+                torch.testing.assert_close(got[key], value)
     else:
         with pytest.raises(ValueError, match=f'{error}.*write model.test_cfg.rcnn.objectness_weight=0'):
             predict(model, batch)
