@@ -1,7 +1,7 @@
 """Measure the detections of trained detectors: which proposals they get, and how objectness joins their score.
 
     PYTHONPATH=. python lab/scripts/measure_detections.py lab/results/detectors.json work_dirs/detectors OUT.csv \
-      --joinings product logits --weights 0.5 1 --cfg-options val_dataloader.dataset.folders="['data/lab/held_out/val']"
+      --joinings product odds --weights 0 0.5 1 --cfg-options val_dataloader.dataset.folders="['data/lab/held_out/val']"
 
 The folder is the benchmark's. Each run is one pass over val_dataloader, with every combination of the options. OUT.csv
 gets a line for each; a run that has lines there is left out, so the same command goes on where it stopped.
@@ -114,8 +114,8 @@ def main() -> None:
     parser.add_argument('--nms', type=float, nargs='+', default=[0.7])
     parser.add_argument('--score-thr', type=float, nargs='+', default=[0.0])
     parser.add_argument('--proposals', type=int, nargs='+', default=[300])
-    parser.add_argument('--joinings', choices=JOININGS, nargs='+', default=['product'])
-    parser.add_argument('--weights', type=float, nargs='+', default=[0.0, 1.0])
+    parser.add_argument('--joinings', choices=JOININGS, nargs='+', default=['odds'])
+    parser.add_argument('--weights', type=float, nargs='+', default=[0.0, 0.5])
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args()
     register_all_modules()
