@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 from matplotlib.figure import Figure
 from mmdet.registry import METRICS
-from mmengine.fileio import load
+from mmengine.fileio import get_text
 from terminaltables import AsciiTable
 
 from ...utils import check_number
@@ -164,7 +165,7 @@ def _class_names(dataset: object, meta: Optional[dict]) -> Sequence[str]:
     """By label. CocoDataset numbers labels by the file's categories, in whatever order ``classes`` are."""
     for part in transforms_of(dataset):
         if getattr(part, 'cat_ids', None):
-            categories = load(part.ann_file, backend_args=part.backend_args)['categories']
+            categories = json.loads(get_text(part.ann_file, backend_args=part.backend_args))['categories']
             names = {category['id']: category['name'] for category in categories}
             return [names[number] for number in part.cat_ids]
     return (meta or {}).get('classes') or ()
