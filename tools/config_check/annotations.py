@@ -86,6 +86,7 @@ def _is_number(value: Any) -> bool:
 
 # what MMDetection reads: a test of each value, and what to write
 PIXELS, GIVEN = (_is_number, 'a number of pixels'), (pd.notna, 'one')
+ANY = (lambda value: True, '')  # null is an object of no class or image, which MMDetection passes over
 FLAG = (lambda value: not isinstance(value, str), '0 or 1 as a number; a text always means 1')
 COCO = {
     'images': dict(file_name=(lambda name: isinstance(name, str), 'its path'), width=PIXELS, height=PIXELS),
@@ -93,7 +94,7 @@ COCO = {
     'annotations': dict(
         bbox=(lambda box: isinstance(box, list) and [*map(_is_number, box)] == [True] * 4, '[x, y, width, height]'),
         area=(_is_number, 'width * height of the bbox in pixels, as a number'),
-        **dict(image_id=GIVEN, category_id=GIVEN, iscrowd=FLAG, ignore=FLAG),
+        **dict(image_id=ANY, category_id=ANY, iscrowd=FLAG, ignore=FLAG),
     ),
 }
 
