@@ -5,7 +5,6 @@
 Each problem is one line that names the config, the key or file, and what to do. tools/benchmark does the same first.
 """
 
-import argparse
 import contextlib
 import copy
 import logging
@@ -23,7 +22,7 @@ from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import load_weights
 
 sys.path.append(str(Path(__file__).resolve().parent))
-from arguments import existing_file
+from arguments import Parser, existing_file
 from config_check.data_check import build_checked, compare_labels
 from config_check.explain import explain, named
 from config_check.training_check import check_training, check_weights
@@ -88,7 +87,7 @@ def _build_data(cfg: Config, loader: str, datasets: Dict[str, Dataset]) -> Datas
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('configs', type=existing_file, nargs='+')
     configs = parser.parse_args().configs
     wrong = problems(Row(str(config), Config.fromfile(config)) for config in configs)

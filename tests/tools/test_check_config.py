@@ -30,7 +30,7 @@ WRONG = [
     (NAMED_IN_VAL + "('disc',)))", r"val_dataloader.dataset has classes=\('disc',\)"),
     (TRAIN + "data_root='nowhere/')", 'nowhere/.* is not there; check data_root'),
     (TRAIN + 'indices=range(5, 50))', 'train_dataloader.dataset: indices, of 12 images: IndexError'),
-    (TRAIN + 'filter_cfg=dict(min_size=999))', "'min_size': 999.* leaves 0 of 12 images.*change it, or check ann_file"),
+    (TRAIN + 'filter_cfg=dict(min_size=999))', "'min_size': 999.* leaves 0 of 12 images.*change it, or check .*txt"),
     (TRAIN + "metainfo=dict(CLASSES=('disc',), _delete_=True))", 'metainfo=.*write metainfo=dict.classes='),
     (TRAIN + 'metainfo=dict(_delete_=True))', 'metainfo=.*write metainfo=dict.classes='),
     (NAMED + '()))', 'metainfo=.*write metainfo=dict.classes='),
@@ -52,7 +52,7 @@ WRONG = [
     ("visualizer = dict(type='Visualizer', vis_backends=[dict(type='Board')])", "backends.0: .*'Board'.* is not reg"),
     ("train_cfg = dict(type='IterLoop', max_iters=5)", "train_cfg: .*'IterLoop'.* is not registered"),
     ('default_hooks = dict(checkpoint=None)', 'default_hooks.checkpoint=None does not save .*take'),
-    *((f'{SAVE}{interval}))', NOT_SAVED) for interval in (3, -1, 9999)),
+    *((f'{SAVE}{interval}))', NOT_SAVED) for interval in (3, -1, 9999, '50, save_begin=20')),
 ]
 WRONG_COCO = [
     (NAMED + "('disc', 'Square')))", r"train.json.*\['Square'\]" + KNOWN),
@@ -74,6 +74,7 @@ def test_what_is_wrong_is_one_line_that_says_what_to_do(make_own, form, lines, w
     'lines',
     [
         SAVE + '50))',
+        SAVE + '70, save_begin=60))',
         "custom_hooks = [dict(type='mmengine.EMAHook', priority='NORMAL')]",
         "default_hooks = dict(checkpoint=None)\ncustom_hooks = [dict(type='CheckpointHook', by_epoch=False)]",
         "param_scheduler = dict(_delete_=True, type='MultiStepLR', milestones=[1], convert_to_iter_based=True)",

@@ -1,11 +1,14 @@
 """What is wrong with data is told before any training: the file, the right cause and what to do."""
 
+import json
 import re
 
 import numpy as np
 import pytest
 import spoiled_data as spoil
 from as_coco import CLASSES
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
 from PIL import Image
 from spoiled_data import IMAGE, JSON, LIST, OBJECTS, SIZE, XML, XMLS, both, told
 
@@ -21,8 +24,9 @@ WRONG_VOC = [
     (spoil.sub(XML, '<xmin>.*?<', '<xmin>a<'), f"{XML} .*<bndbox/xmin> is 'a'"),
     (spoil.sub(XML, '<width>.*?<', '<width>64.0<'), f"{XML} .*<size/width> is '64.0', which is no whole number"),
     (spoil.sub(XML, '<bndbox>.*?</bndbox>', ''), f'{XML} .*<bndbox/xmin> is None'),
+    (spoil.sub(XML, '<name>.*?</name>', '', 1), f'{XML} .*: object 1: it has no <name>'),
+    (spoil.write(LIST, b''), f'leaves 0 of 0 images.* check .*{LIST}'),
     (spoil.write(XML, b''), f'{XML} cannot be read.*no element found'),
-    (spoil.write(XML, b'<annotation><size>'), f'{XML} cannot be read; mend it'),
     (spoil.write(XML, '<a>ü</a>'.encode('latin-1')), f'{XML} .*save it in UTF-8'),
     (spoil.sub(XML, '^', '<?xml version="1.0" encoding="gb2312"?>'), f'{XML} .*save it in UTF-8'),
     (spoil.unlink(XML), f'{XML} is not there; check data_root'),
@@ -77,7 +81,6 @@ WRONG_COCO = [
     (spoil.items('images', width=None), 'width=None in images, id 0; write a number'),
     (spoil.in_json(lambda content: content['images'][5].pop('width')), 'width=nan in images, id 5; write a number'),
     (spoil.items('annotations', 3, bbox=['1', '2', '3', '4']), r"bbox=\['1'.* in annotations, id 3; write \[x,"),
-    (spoil.items('annotations', 3, bbox=[]), r'bbox=\[\] in annotations, id 3'),
     (spoil.items('annotations', 3, bbox=None), 'bbox=None in annotations, id 3'),
     (spoil.items('annotations', bbox=[0.1, 0.2, 0.3, 0.4]), 'have a box in fractions of the image'),
     (spoil.items('annotations', bbox=[0.0, 0.0, 1.0, 1.0]), 'have a box in fractions of the image'),
@@ -86,10 +89,10 @@ WRONG_COCO = [
     (spoil.items('annotations', bbox=lambda a: [9] * 4 if a['id'] == 1 else spoil.as_corners(a)), 'boxes are corners'),
     (spoil.items('annotations', bbox=[5, 6, 20, 24], area=15 * 18), 'the boxes are corners'),  # the area alone tells
     (spoil.items('images', id=0), 'images, each with an id of its own: .*duplicate keys: .*0'),
-    (spoil.items('images', 1, id=0), 'images, each with an id of its own: .*duplicate keys: .*0'),
     (spoil.items('annotations', id=1), 'annotations, each with an id of its own: .*duplicate keys: .*1'),
     (spoil.items('categories', id=0), 'categories, each with an id of its own: .*duplicate keys: .*0'),
     (spoil.in_json(lambda content: content.pop('categories')), f"{FORMAT}.*KeyError: 'categories'"),
+    (spoil.in_json(lambda content: content['images'][5].pop('file_name')), 'file_name=nan in images, id 5; write its'),
     (spoil.in_json(lambda content: content['annotations'].append('a')), f'{FORMAT}TypeError: string'),
     (spoil.in_json(lambda content: content.update(images=None)), f"{FORMAT}TypeError: 'NoneType'"),
     (spoil.write(JSON, b'{"images": ['), f'{FORMAT}Expecting value'),
@@ -97,9 +100,10 @@ WRONG_COCO = [
     (spoil.write(JSON, b'\xef\xbb\xbf{}'), f'{FORMAT}Unexpected UTF-8 BOM'),
     (spoil.write(JSON, '{"a": "ü"}'.encode('latin-1')), f"{FORMAT}'utf-8' codec"),
     (spoil.dangle(JSON), f'{JSON} is a link to gone, which is not; mend the link'),
+    (both(spoil.unlink(JSON), lambda root: (root / JSON[:-5]).mkdir()), f'{JSON} is not there; check data_root'),
     (spoil.dangle('train'), r'\d+.jpg is not there: .*train is a link to gone, which is not; mend the link'),
     (spoil.renamed('.JPG'), r'\d+.jpg is not there, but \d+.JPG is; rename such files'),
-    (spoil.in_json(lambda content: content['annotations'].clear(), 'val'), 'no object of .*check its ann_file'),
+    (spoil.in_json(lambda content: content['annotations'].clear(), 'val'), 'there is none in .*check its ann_file'),
     (spoil.items('annotations', split='val', iscrowd=1), 'no object of .*are ignored'),
 ]
 WRONG = [*(('voc', *case) for case in WRONG_VOC), *(('coco', *case) for case in WRONG_COCO)]
@@ -120,15 +124,16 @@ REMARKED = [
     ('voc', spoil.sizes(0, 0, XML), r'1 of 12 images .*is read as \[128, 128\], and not \[0, 0\]'),
     ('voc', spoil.sizes(0, 0, XML), 'filter_cfg=.* leaves 11 of 12 images: those of min_size, and with objects'),
     ('voc', spoil.sub(XML, OBJECTS, ''), 'filter_cfg=.* leaves 11 of 12 images'),
-    ('voc', spoil.sub(XML, '<name>.*?<', '<name>Disc<'), OTHERS + "'Disc': "),
+    ('voc', spoil.sub(XML, '<name>.*?<', '<name>Disc<'), OTHERS + r"'Disc': \d}, 'Disc' like 'disc';"),
     ('voc', spoil.sub(XML, '<name>.*?<', '<name> disc <'), OTHERS + "' disc ': "),
     ('voc', spoil.sub(XML, '<name>.*?<', '<name><'), OTHERS + 'write the names of their classes there'),
     ('voc', spoil.boxes(200, 9, 300, 50, name=XML), r'\d of \d+ .*object 1 of .*{}.xml. .* outside of its image'),
+    ('voc', both(spoil.sizes(110, 110), spoil.boxes(21, 21, 126, 126)), 'have a box that reaches beyond its image'),
     ('voc', spoil.boxes(9, 9, 150, 50, name=XML), 'have a box that reaches beyond its image; mend the box'),
     ('voc', spoil.sub(LIST, '000000\n', '000000\n000000\n'), f'{LIST} lists .*000000.jpg again'),
     ('coco', spoil.items('annotations', 1, bbox=[300, 9, 20, 20]), '1 of 48 .*object 1 of .*json. .* outside'),
-    ('coco', spoil.items('annotations', 1, image_id=77), '1 of 48 objects .*object 1 of .*not listed'),
-    ('coco', spoil.items('annotations', 1, category_id=9), OTHERS + "'category_id 9': 1"),
+    ('coco', spoil.items('annotations', 1, image_id=None), '1 of 48 objects .*object 1 of .*not listed'),
+    ('coco', spoil.items('annotations', 1, category_id=None), OTHERS + "'category_id nan': 1"),
     ('coco', spoil.items('images', width=SIZE - 40), r'12 of 12 images .* \[128, 128\], and not \[88, 128\]'),
     ('coco', spoil.items('images', 1, file_name='000000.jpg'), f'{JSON} lists .*000000.jpg again'),
     # why no object of a class counts
@@ -225,3 +230,22 @@ def test_classes_in_another_order_than_the_files(make_own, capsys):
 def test_a_head_without_room_for_a_class(make_own):
     lines = 'model["roi_head"] = dict(bbox_head=dict(num_classes=2))'
     assert 'num_classes=2 for 3 classes' in told(make_own('coco', template=DETECTOR, lines=lines))
+
+
+class OtherKey(CocoDataset):  # as MMDetection's of panoptic segmentation
+    def parse_data_info(self, raw_data_info):
+        items = [dict(item, bbox=item['box']) for item in raw_data_info['raw_ann_info']]
+        return super().parse_data_info(dict(raw_data_info, raw_ann_info=items))
+
+
+def test_another_format_is_not_taken_for_coco(make_own):
+    DATASETS.register_module(module=OtherKey, force=True)
+    how = spoil.in_json(lambda content: [item.update(box=item.pop('bbox')) for item in content['annotations']])
+    assert told(make_own('coco', spoil=how, lines="train_dataloader['dataset'].update(type='OtherKey')")) is None
+
+
+def test_images_without_ids_in_own_format(make_own, shapes):
+    image = dict(img_path='000000.jpg', instances=[dict(bbox=[1, 1, 9, 9], bbox_label=0, ignore_flag=0)])
+    (shapes / 'own.json').write_text(json.dumps(dict(metainfo={}, data_list=[image])))
+    own = "type='BaseDetDataset', ann_file='own.json', data_prefix=dict(img_path='JPEGImages')"
+    assert told(make_own('coco', lines=f"val_dataloader['dataset'].update(_delete_=True, {own})")) is None

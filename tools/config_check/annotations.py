@@ -37,11 +37,12 @@ def read_objects(dataset: BaseDataset) -> Tuple[pd.DataFrame, Tuple[str, ...]]:
 
 def _reads_as(dataset: BaseDataset, kind: type) -> bool:
     """Whether its files are VOC's or COCO's as they are, unlike those of some data sets that inherit from these."""
-    return isinstance(dataset, kind) and type(dataset).load_data_list is kind.load_data_list
+    reading = ('load_data_list', 'parse_data_info')
+    return isinstance(dataset, kind) and all(getattr(type(dataset), name) is getattr(kind, name) for name in reading)
 
 
 def _voc_files(dataset: XMLDataset, classes: Sequence[str]) -> Iterator[tuple]:
-    with named(f'{dataset.ann_file}, which has to be in UTF-8'):
+    with named(f'ann_file {dataset.ann_file}, which has to be in UTF-8'):
         names = list_from_file(dataset.ann_file, backend_args=dataset.backend_args)
     for line, name in enumerate(names, start=1):
         path = Path(dataset.sub_data_root, dataset.ann_subdir, f'{name}.xml')
@@ -61,10 +62,13 @@ def _voc_objects(path: Path, image: Path, classes: Sequence[str]) -> Iterator[tu
     elif image.exists() and image_size(str(image)) is None and cv2.imread(str(image)) is None:
         raise ValueError(f'it has no size, and {image} cannot be read as an image')
     for number, item in enumerate(root.findall('object'), start=1):
-        name, box, is_ignored = item.find('name').text, [0, 0, 0, 0], False
-        if name in classes:
-            box = [_number(item, f'bndbox/{corner}', float) - 1 for corner in ('xmin', 'ymin', 'xmax', 'ymax')]
-            is_ignored = item.find('difficult') is not None and _number(item, 'difficult', int) != 0
+        with named(f'object {number}'):
+            if item.find('name') is None:
+                raise ValueError('it has no <name>')
+            name, box, is_ignored = item.find('name').text, [0, 0, 0, 0], False
+            if name in classes:
+                box = [_number(item, f'bndbox/{corner}', float) - 1 for corner in ('xmin', 'ymin', 'xmax', 'ymax')]
+                is_ignored = item.find('difficult') is not None and _number(item, 'difficult', int) != 0
         yield (*box, width, height, name, is_ignored, f'object {number} of {path}')
 
 
@@ -82,14 +86,15 @@ def _is_number(value: Any) -> bool:
 
 # what MMDetection reads: a test of each value, and what to write
 PIXELS, GIVEN = (_is_number, 'a number of pixels'), (pd.notna, 'one')
+ANY = (lambda value: True, '')  # null is an object of no class or image, which MMDetection passes over
 FLAG = (lambda value: not isinstance(value, str), '0 or 1 as a number; a text always means 1')
 COCO = {
-    'images': dict(width=PIXELS, height=PIXELS),
+    'images': dict(file_name=(lambda name: isinstance(name, str), 'its path'), width=PIXELS, height=PIXELS),
     'categories': dict(name=GIVEN),
     'annotations': dict(
         bbox=(lambda box: isinstance(box, list) and [*map(_is_number, box)] == [True] * 4, '[x, y, width, height]'),
         area=(_is_number, 'width * height of the bbox in pixels, as a number'),
-        **dict(image_id=GIVEN, category_id=GIVEN, iscrowd=FLAG, ignore=FLAG),
+        **dict(image_id=ANY, category_id=ANY, iscrowd=FLAG, ignore=FLAG),
     ),
 }
 
@@ -97,7 +102,7 @@ COCO = {
 def _read_coco(dataset: CocoDataset, classes: Sequence[str]) -> Tuple[pd.DataFrame, Tuple[str, ...]]:
     if 'img' not in dataset.data_prefix:
         raise ValueError(f"data_prefix={dataset.data_prefix} has no 'img'; write data_prefix=dict(img='train/'), say")
-    with named(f"{dataset.ann_file}, which has to be in COCO's format and UTF-8"):
+    with named(f"ann_file {dataset.ann_file}, which has to be in COCO's format and UTF-8"):
         with get_local_path(dataset.ann_file, backend_args=dataset.backend_args) as path:
             coco = dataset.COCOAPI(path)
         dataset.COCOAPI = lambda path: coco  # so that it is read once

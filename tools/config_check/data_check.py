@@ -46,9 +46,11 @@ def build_checked(cfg: dict, key: str) -> Dataset:
         objects, classes = pd.concat(found.objects), dataset.metainfo.get('classes') or ()
         if not found.counts:
             raise ValueError(f'{key}: {_why_none(objects, classes)}, and check its ann_file')
-        for name in classes:
-            if name not in found.counts:
-                print(f'{key}: {_why_none(objects, [name])}', file=sys.stderr)
+        written, unseen = {*objects.name}, [name for name in classes if name not in found.counts]
+        groups = [[name] for name in unseen if name in written]
+        for names in (*groups, [name for name in unseen if name not in written]):
+            if names:
+                print(f'{key}: {_why_none(objects, names)}', file=sys.stderr)
     return dataset
 
 
@@ -114,9 +116,11 @@ def _count(infos: List[dict], names: Sequence[str]) -> Counter:
 
 def _why_none(objects: pd.DataFrame, classes: Sequence[str]) -> str:
     """Why no object of some classes counts, and what to do."""
-    called = f'objects ({"".join(objects.place[:1])} first) are called {sorted({*objects.name.map(str)})}'
-    faults = tell_faults(objects[objects.name.isin(classes)])
-    reason = next(faults, f'{called}; write the names as they are there')
+    reason = 'there is none in its annotations'
+    if len(objects):
+        called = f'objects (first: {objects.place.iloc[0]}) are called {sorted({*objects.name.map(str)})}'
+        faults = tell_faults(objects[objects.name.isin(classes)])
+        reason = next(faults, f'{called}; write the names as they are there')
     return f'no object of classes={tuple(classes)} counts: {reason}'
 
 
@@ -125,7 +129,7 @@ def _check_filter(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
     left = len(dataset.filter_data())
     text = f'filter_cfg={dataset.filter_cfg} leaves {left} of {len(infos)} images: those of min_size, and with objects'
     if not left:
-        raise ValueError(f'{text}; change it, or check ann_file')
+        raise ValueError(f'{text}; change it, or check {dataset.ann_file}')
     if left < len(infos):
         yield text
 

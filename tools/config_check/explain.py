@@ -33,6 +33,7 @@ def absence(path: Path) -> str:
     for place in (path, *path.parents):
         if place.is_symlink() and not place.exists():
             return f'{path} is not there: {place} is a link to {os.readlink(place)}, which is not; mend the link'
-    if alike := sorted(other.name for other in path.parent.glob('*') if other.stem.lower() == path.stem.lower()):
-        return f'{path} is not there, but {alike[0]} is; rename such files'
+    beside = (other for other in path.parent.glob('*') if other.is_file())
+    if alike := sorted(other.name for other in beside if other.stem.lower() == path.stem.lower()):
+        return f'{path} is not there, but {alike[0]} is; rename such files, or write that name'
     return f'{path} is not there; check data_root, ann_file, data_prefix or what sets them'

@@ -45,7 +45,7 @@ def check_images(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
     paths = {info['img_path']: info for info in infos}
     loader = (dataset.pipeline.transforms or [dataset])[0]  # it has a storage of its own
     if all(is_local(path, getattr(loader, 'backend_args', None)) for path in [*paths][:1]):
-        turns = 'ignore_orientation' not in getattr(loader, 'color_type', '')
+        turns = getattr(loader, 'color_type', 'color') in ('color', 'grayscale')
         with ThreadPoolExecutor(4) as threads:
             sizes = dict(zip(paths, threads.map(lambda path: image_size(path, turns), paths)))
         suspected = [path for path, size in sizes.items() if size is None]
@@ -62,10 +62,10 @@ def check_images(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
 
 
 def _listed_twice(dataset: BaseDataset, infos: List[dict]) -> Iterator[str]:
-    listed = pd.Series([info['img_id' if dataset.test_mode else 'img_path'] for info in infos], dtype=object)
-    for value in listed[listed.duplicated()].head(1):
-        if dataset.test_mode:  # proposals are compared image by image
-            raise ValueError(f'{dataset.ann_file} lists {value} again; measure an image once: take the others out')
+    ids, paths = (pd.Series([info.get(name) for info in infos], dtype=object) for name in ('img_id', 'img_path'))
+    for value in ids[ids.duplicated() & ids.notna() & dataset.test_mode]:  # proposals are compared image by image
+        raise ValueError(f'{dataset.ann_file} lists {value} again; measure an image once: take the others out')
+    for value in paths[paths.duplicated()].head(1):
         yield f'{dataset.ann_file} lists {value} again; unless you want to train on it more often, take the others out'
 
 

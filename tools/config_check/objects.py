@@ -1,5 +1,6 @@
 """Why MMDetection passes over objects, or takes them for something else than was meant."""
 
+from difflib import get_close_matches
 from typing import Iterator, Sequence
 
 import numpy as np
@@ -56,7 +57,7 @@ def check_boxes(objects: pd.DataFrame, is_voc: bool) -> Iterator[str]:
     fit_as_corners &= width.le(listed.width + 2) & height.le(listed.height + 2)
     area, beyond = (width - listed.x1) * (height - listed.y1), _reach_beyond(listed)
     is_area_of_corners = np.isclose(listed.area, area, rtol=0.01) & ~np.isclose(listed.area, width * height, rtol=0.01)
-    if fit_as_corners.mean() >= MOST and (beyond.mean() >= MANY or is_area_of_corners.mean() >= MOST):
+    if not is_voc and fit_as_corners.mean() >= MOST and (beyond.mean() >= MANY or is_area_of_corners.mean() >= MOST):
         raise ValueError(
             f'the boxes are corners (first: {listed.place.iloc[0]}): they fit as such, and {beyond.sum()} of '
             f'{len(listed)} reach beyond their image as they are; write [x, y, width, height] in pixels'
@@ -69,7 +70,10 @@ def other_names(objects: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
     others = objects[~objects.name.isin(classes)]
     if len(others):
         counts = others.name.value_counts(dropna=False).head(8).to_dict()
+        known = {str(name).lower(): name for name in classes}
+        likes = {name: get_close_matches(str(name).strip().lower(), known, 1, 0.75) for name in counts}
+        hints = ''.join(f', {name!r} like {known[like]!r}' for name in counts for like in likes[name])
         yield (
             f'{len(others)} of {len(objects)} objects (first: {others.place.iloc[0]}) are of none of the classes, and '
-            f'background to a training: {counts}; if they are objects, write the names of their classes there'
+            f'background to a training: {counts}{hints}; if they are objects, write the names of their classes there'
         )

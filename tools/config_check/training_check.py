@@ -77,14 +77,15 @@ def _last(cfg: Config, part: dict) -> int:
 
 
 def _saves_last(cfg: Config, hook: dict) -> bool:
-    interval = hook.get('interval', -1)
-    return hook.get('save_last', True) or (interval > 0 and _last(cfg, hook) % interval == 0)
+    interval, steps = hook.get('interval', -1), _last(cfg, hook) - hook.get('save_begin', 0)
+    return hook.get('save_last', True) or (interval > 0 and steps >= 0 and steps % interval == 0)
 
 
 def check_weights(cfg: Config) -> None:
     """Raise a ValueError, which says where to put them, if weights are neither here nor can be downloaded."""
     if '://' not in (cfg.get('load_from') or '://'):
-        read_checkpoint(cfg.load_from)
+        with named('load_from'):
+            read_checkpoint(cfg.load_from)
     for key, url in (*_walk('model', cfg.model), ('load_from', cfg.get('load_from'))):
         if not isinstance(url, str) or not key.endswith(('.checkpoint', '.pretrained', 'load_from')):
             continue
