@@ -95,13 +95,20 @@ def test_everything_is_written(finished, table_of, tmp_path):
 
 
 def test_own_evaluators_are_in_the_table_and_where_a_row_has_none_there_is_a_dash(finished, table_of):
-    """mAP of two rows and HOTA of one; AP by size is in the CSV alone."""
-    metrics = {'coco/bbox_mAP': 0.4, 'coco/bbox_mAP_s': 0.1, 'pascal_voc/AP50': 0.5}
+    """mAP of two rows and HOTA of one; AP by size and FROC by class are in the CSV alone."""
+    metrics = {'coco/bbox_mAP': 0.4, 'coco/bbox_mAP_s': 0.1, 'pascal_voc/AP50': 0.5, 'froc/LAMR': 0.3}
+    metrics.update({'froc/dog_LAMR': 0.2, 'froc/FPPI@0.5': 0.2, 'froc/LAMR@IoU0.75': 0.4})
     asked = finished({STOCK: [0.2, 0.2]}, metrics=metrics)
     metrics = {'coco/bbox_mAP': 0.5, 'motchallenge-metric/HOTA': 0.6}
     cells, _ = table_of(asked + finished({OURS: [0.2, 0.2]}, metrics=metrics))
-    assert list(cells.columns[:-2]) == ['coco/bbox_mAP', 'pascal_voc/AP50', 'motchallenge-metric/HOTA']
-    assert list(cells.loc['rpn'][:3]) == ['40.0 ± 0.0', '50.0 ± 0.0', '-']
+    assert list(cells.columns[:-2]) == [
+        'coco/bbox_mAP',
+        'pascal_voc/AP50',
+        'froc/LAMR',
+        'froc/LAMR@IoU0.75',
+        'motchallenge-metric/HOTA',
+    ]
+    assert list(cells.loc['rpn'][:5]) == ['40.0 ± 0.0', '50.0 ± 0.0', '30.0 ± 0.0', '40.0 ± 0.0', '-']
     assert list(cells.loc['paper-nrpn, difference'][:3]) == ['+10.0 ± 0.0', '-', '-']
 
 

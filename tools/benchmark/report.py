@@ -15,7 +15,7 @@ from .runs import results_in
 SIZES = {'AR_s@100': 'small', 'AR_m@100': 'medium', 'AR_l@100': 'large'}
 COLUMNS = {name: SIZES.get(name, name) for name in ('AR@10', 'AR@100', 'AR@1000', *SIZES, 'FP@10', 'FP@100')}
 COLUMNS['AR_s@100'] = 'AR small'
-OTHERS = re.compile(r'/\w*(AP50|AP75|mAP|mAP_50|mAP_75|HOTA|MOTA|IDF1)$')
+OTHERS = re.compile(r'/\w*(AP50|AP75|mAP|mAP_50|mAP_75|HOTA|MOTA|IDF1)$|^froc/(mean_recall|LAMR)(@|$)')
 COSTS = {'step_seconds': ('s/step', 2), 'peak_memory_mib': ('MiB', 0)}
 CONFIDENCE = 0.95
 CURVES = {

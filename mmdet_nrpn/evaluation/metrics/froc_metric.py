@@ -8,12 +8,13 @@ from mmdet.registry import METRICS
 from mmengine.fileio import get_text
 from terminaltables import AsciiTable
 
-from ...utils import check_number
+from ...utils import bboxes_of, check_number
 from ..comparable import transforms_of
 from ..functional import FROCCurve, froc_curve, match_detections
 from .ground_truth_metric import GroundTruthMetric, listed
 
 RATES = np.array([0.125, 0.25, 0.5, 1, 2, 4, 8])
+RECALLS = (0.5, 0.8, 0.9)
 MISS_RATES_AT = np.logspace(-2, 0, 9)
 
 
@@ -31,15 +32,17 @@ class FROCMetric(GroundTruthMetric):
       ends before R, as in Dollár's toolbox; LUNA16 interpolates linearly;
     - ``LAMR``, log-average miss rate: the geometric mean of 1 - recall, at least 1e-10, at 9 rates evenly spaced in log
       space from 0.01 to 1 (Dollár et al., "Pedestrian Detection: An Evaluation of the State of the Art", 2012);
-    - ``FPPI@r``: false detections per image at the highest score threshold with a recall of r;
+    - ``FPPI@r``: false detections per image at the highest score threshold with a recall of r,
+      which is 0.5, 0.8 and 0.9;
     - ``image_FPR@r``: share of the images without objects, also ignored ones, that have a detection there.
 
-    They are nan where there is no object, no threshold with that recall, or no image without objects.
+    They are nan where there is no object, no threshold with that recall, or no image without objects. A score of NaN
+    or -inf is no detection. MMEngine's ``CheckpointHook`` does not know which way is better: with
+    ``save_best='froc/mean_recall'`` write ``rule='greater'``, with the others, which are better lower, ``'less'``.
 
     Args:
         iou_thrs (float | Sequence[float]): In (0, 1]. Of several, each has its metrics, as in ``LAMR@IoU0.75``.
             Defaults to 0.5.
-        recalls (float | Sequence[float]): The r, in (0, 1]. Defaults to (0.5, 0.8, 0.9).
         classwise (bool): Also report each class, where other classes' objects are none. Defaults to False.
         class_agnostic (bool): Leave classes out, as for an RPN's proposals. Defaults to False.
         out_file (str, optional): Figure of the curve, such as 'froc.png'. Defaults to None.
@@ -61,7 +64,6 @@ class FROCMetric(GroundTruthMetric):
     def __init__(
         self,
         iou_thrs: Union[float, Sequence[float]] = 0.5,
-        recalls: Union[float, Sequence[float]] = (0.5, 0.8, 0.9),
         classwise: bool = False,
         class_agnostic: bool = False,
         out_file: Optional[str] = None,
@@ -69,15 +71,13 @@ class FROCMetric(GroundTruthMetric):
         prefix: Optional[str] = None,
     ) -> None:
         super().__init__(out_file, collect_device, prefix)
-        for name, values in (('iou_thrs', iou_thrs), ('recalls', recalls)):
-            self._require(listed(values), f'{name} must be numbers in (0, 1], such as 0.5 or (0.5, 0.75)', values)
-            for value in listed(values):
-                check_number('FROCMetric', name, value, 0, 1, above_low=True)
+        self._require(listed(iou_thrs), 'iou_thrs must be numbers in (0, 1], such as 0.5 or (0.5, 0.75)', iou_thrs)
+        for thr in listed(iou_thrs):
+            check_number('FROCMetric', 'iou_thrs', thr, 0, 1, above_low=True)
         self._require(not (classwise and class_agnostic), 'classwise must be False with class_agnostic=True', classwise)
         is_figure = out_file is None or Path(out_file).suffix[1:] in Figure().canvas.get_supported_filetypes()
         self._require(is_figure, 'out_file must end as a figure does, such as froc.png', out_file)
         self.iou_thrs = np.array(list(dict.fromkeys(listed(iou_thrs))), dtype=float)  # without repetition
-        self.recalls = tuple(dict.fromkeys(listed(recalls)))
         self.classwise = classwise
         self.class_agnostic = class_agnostic
 
@@ -99,7 +99,9 @@ class FROCMetric(GroundTruthMetric):
             if self.class_agnostic:
                 objects, ignored = (group._replace(labels=0 * group.labels - 1) for group in (objects, ignored))
             scores, order = detected['scores'].cpu().float().sort(descending=True, stable=True)
-            bboxes, labels = detected['bboxes'].cpu()[order].double(), detected['labels'].cpu()[order].numpy()
+            scored = scores > -np.inf  # which NaN, that a diverged network gives, is not either
+            scores, order = scores[scored], order[scored]
+            bboxes, labels = bboxes_of(detected, scores.double())[order], detected['labels'].cpu()[order].numpy()
             state = match_detections(bboxes, labels, objects, ignored, self.iou_thrs)
             gt_labels = np.append(objects.labels, ignored.labels)
             counts = np.arange(len(gt_labels)) < len(objects.labels)
@@ -154,7 +156,7 @@ class FROCMetric(GroundTruthMetric):
         misses = np.maximum(1 - curve.recall_at(MISS_RATES_AT), 1e-10)
         values = dict(zip((f'recall@{rate:g}' for rate in RATES), recall))
         values.update(mean_recall=recall.mean(), LAMR=np.exp(np.log(misses).mean()))
-        for value in self.recalls:
+        for value in RECALLS:
             threshold, values[f'FPPI@{value:g}'] = curve.reaching(value)
             is_known = len(scores_of_empty) and not np.isnan(threshold)
             values[f'image_FPR@{value:g}'] = (scores_of_empty >= threshold).mean() if is_known else np.nan

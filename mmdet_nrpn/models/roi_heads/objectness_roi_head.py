@@ -21,7 +21,8 @@ def join_objectness(scores: Tensor, objectness: Tensor, weight: float) -> Tensor
     Args:
         scores (Tensor): (n, C + 1), probabilities :math:`p` of n proposals. The last column is the background's, which
             ``multiclass_nms`` does not look at.
-        objectness (Tensor): (n,), :math:`o` in [0, 1].
+        objectness (Tensor): (n,), :math:`o` in [0, 1], of which up to 1 - 2^-12 counts: half precision, as an RPN's
+            with AMP, rounds what is above to 1, whose odds are infinite.
         weight (float): :math:`w`, at least 0.
 
     Returns:
@@ -29,7 +30,9 @@ def join_objectness(scores: Tensor, objectness: Tensor, weight: float) -> Tensor
         joined in float32.
     """
     dtype = torch.promote_types(scores.dtype, torch.float32)
-    p, o = (torch.logit(given.to(dtype), eps=torch.finfo(torch.float32).eps) for given in (scores, objectness))
+    eps = torch.finfo(torch.float32).eps
+    p = torch.logit(scores.to(dtype).clamp(max=1 - eps))  # no lower bound: objectness would lift it to a detection
+    o = torch.logit(objectness.to(dtype).clamp(eps, 1 - 2**-12))
     return torch.sigmoid(p + weight * o[:, None]).to(scores.dtype)
 
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.registry import DATASETS, METRICS
+from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from pycocotools.coco import COCO
@@ -19,7 +20,7 @@ from mmdet_nrpn.evaluation import GroundTruth
 
 CLASSES = ('cat', 'dog', 'cow')
 RATES = (0.125, 0.25, 0.5, 1, 2, 4, 8)
-RECALLS = (0.3, 0.5, 0.8)
+RECALLS = (0.5, 0.8, 0.9)
 
 
 def random_image(rng, scores=None):
@@ -112,10 +113,10 @@ def test_equals_a_loop_over_what_cocoeval_matches(seed, num, thr):
     for label, name in enumerate(CLASSES):
         of_class = froc_by_loops(*marks, num, label)
         expected.update({f'{name}_{key}': value for key, value in of_class.items()})
-    assert evaluate(images, iou_thrs=thr, recalls=RECALLS, classwise=True) == pytest.approx(expected, nan_ok=True)
+    assert evaluate(images, iou_thrs=thr, classwise=True) == pytest.approx(expected, nan_ok=True)
     assert all(0 <= value <= 1 for key, value in expected.items() if 'FPPI' not in key and value == value)
-    alone = evaluate(images, iou_thrs=thr, recalls=RECALLS)
-    both = evaluate(images, iou_thrs=[0.6, thr], recalls=RECALLS)
+    alone = evaluate(images, iou_thrs=thr)
+    both = evaluate(images, iou_thrs=[0.6, thr])
     assert {key: both[f'{key}@IoU{thr:g}'] for key in alone} == pytest.approx(alone, nan_ok=True)
 
 
@@ -126,8 +127,8 @@ def test_without_classes_it_equals_the_loop_over_one_class(seed):
     images = [random_image(rng) for _ in range(4)]
     merged = [(*(rows * [1, 1, 1, 1, 0] for rows in groups), scores) for *groups, scores in images]
     expected = froc_by_loops(*marks_of_cocoeval(merged, 0.5), 4)
-    assert evaluate(images, recalls=RECALLS, class_agnostic=True) == pytest.approx(expected, nan_ok=True)
-    assert evaluate(merged, recalls=RECALLS) == pytest.approx(expected, nan_ok=True)
+    assert evaluate(images, class_agnostic=True) == pytest.approx(expected, nan_ok=True)
+    assert evaluate(merged) == pytest.approx(expected, nan_ok=True)
 
 
 @settings(max_examples=30)
@@ -167,13 +168,13 @@ def test_a_curve_drawn_by_hand():
         image([], [(0, 0.6)]),
         image([], [(0, 0.99), (0, 0.99)], ignored=[0]),
     ]
-    metrics = evaluate(images, recalls=(0.2, 0.8, 0.9))
+    metrics = evaluate(images)
     assert [metrics[f'recall@{rate:g}'] for rate in RATES] == pytest.approx([0.2, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8])
     assert metrics['mean_recall'] == pytest.approx((0.2 + 6 * 0.8) / 7)
     # 0.01, 0.018, 0.032, 0.056, 0.1, 0.18 are below one false detection in four images; 0.32, 0.56, 1 are not
     assert metrics['LAMR'] == pytest.approx((0.8**6 * 0.2**3) ** (1 / 9))
-    assert [metrics[f'FPPI@{value}'] for value in (0.2, 0.8)] == [0, 0.25]
-    assert [metrics[f'image_FPR@{value}'] for value in (0.2, 0.8)] == [0, 0.5]  # of two: one has ignored objects
+    assert [metrics[f'FPPI@{value}'] for value in (0.5, 0.8)] == [0.25, 0.25]
+    assert [metrics[f'image_FPR@{value}'] for value in (0.5, 0.8)] == [0.5, 0.5]  # of two: one has ignored objects
     assert np.isnan([metrics['FPPI@0.9'], metrics['image_FPR@0.9']]).all()
 
 
@@ -183,9 +184,10 @@ def test_a_curve_drawn_by_hand():
         ([image([0], [(0, 0.9)])], dict(mean_recall=1, LAMR=1e-10, **{'FPPI@0.5': 0, 'image_FPR@0.8': np.nan})),
         ([image([0]), image()], dict(mean_recall=0, LAMR=1, **{'FPPI@0.5': np.nan, 'image_FPR@0.8': np.nan})),
         ([image([], [(0, 0.9)])], dict(mean_recall=np.nan, LAMR=np.nan, **{'FPPI@0.5': np.nan})),
+        ([image([0], [(0, -np.inf), (0, np.nan)]), image()], {'mean_recall': 0, 'image_FPR@0.8': np.nan}),
         ([image([0], [(0, 0.5), (50, 0.5)]), image()], {'recall@0.25': 0, 'recall@0.5': 1, 'image_FPR@0.8': 0}),
     ],
-    ids=['perfect', 'nothing detected', 'no object', 'a tie'],
+    ids=['perfect', 'nothing detected', 'no object', 'no score', 'a tie'],
 )
 def test_ends_of_the_scale(images, expected):
     metrics = evaluate(images)
@@ -235,7 +237,7 @@ def test_labels_are_the_data_sets_and_have_its_names(repo, shapes, format, wrapp
         info = dataset.get_data_info(i)
         boxes = [o['bbox'] for o in info['instances'] if o['bbox_label'] == 0 and not o['ignore_flag']]
         num += len(boxes)
-        found = dict(predicted(len(boxes)), bboxes=torch.tensor(boxes).reshape(-1, 4))
+        found = dict(predicted(len(boxes)), bboxes=HorizontalBoxes(torch.tensor(boxes).reshape(-1, 4)))
         metric.process(None, [dict(img_id=info['img_id'], img_path=info['img_path'], pred_instances=found)])
     metrics = metric.evaluate(len(dataset))
     assert num > 0 and metrics['froc/disc_mean_recall'] == 1 and metrics['froc/triangle_mean_recall'] == 0
@@ -286,9 +288,8 @@ def test_samples_without_ground_truth_are_refused():
 @pytest.mark.parametrize(
     'key, value',
     [
-        ('iou_thrs', 0), ('iou_thrs', 1.5), ('iou_thrs', ()), ('iou_thrs', [0.5, '0.7']), ('iou_thrs', None),
-        ('recalls', 0), ('recalls', []), ('recalls', [0.5, 80]), ('recalls', True), ('out_file', 'froc'),
-        ('out_file', 'froc.json'), ('out_file', 5), ('collect_device', 'cuda'), ('prefix', 5),
+        ('iou_thrs', 0), ('iou_thrs', ()), ('iou_thrs', [0.5, '0.7']), ('iou_thrs', [0.5, 80]), ('iou_thrs', None),
+        ('out_file', 'froc'), ('out_file', 'froc.json'), ('out_file', 5), ('collect_device', 'cuda'), ('prefix', 5),
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused_when_built(key, value):

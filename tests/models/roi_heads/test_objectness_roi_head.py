@@ -137,7 +137,7 @@ def iou(a, b):
 
 
 def joined(probability, objectness, weight):
-    p, o = np.clip([probability, objectness], 2**-23, 1 - 2**-23)
+    p, o = np.clip([probability, objectness], [0, 2**-23], [1 - 2**-23, 1 - 2**-12])
     odds = p / (1 - p) * (o / (1 - o)) ** weight
     return odds / (1 + odds)
 
@@ -270,7 +270,18 @@ def test_a_score_rises_with_the_objectness_and_stays_a_probability(weight):
     scores, objectness = torch.tensor([[0.0, 0.3, 1.0]]).expand(5, 3), torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0])
     found = join_objectness(scores, objectness, weight)
     assert found.isfinite().all() and (found >= 0).all() and (found <= 1).all()
-    assert (found.diff(dim=0)[:, 1] > 0).all()
+    assert (found.diff(dim=0)[:, 1] > 0).all() and (found[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize('weight', [0.5, 1.0])
+def test_a_sure_rpn_makes_no_detection_of_a_class_that_is_not_there(weight):
+    """Nor does one in half precision, whose sigmoid is 1 from a logit of 9 on."""
+    scores, logits = torch.tensor([1e-12, 1e-9, 1e-5]), torch.linspace(-20, 20, 81)
+    exact, half = (
+        join_objectness(scores.expand(81, 3), o, weight) for o in (logits.sigmoid(), logits.half().sigmoid())
+    )
+    assert (exact[:, :2] < 1e-5).all() and (exact <= 0.05).all()
+    torch.testing.assert_close(half.float().logit(), exact.logit(), atol=0.5, rtol=0)
 
 
 @pytest.mark.parametrize('weight', [-0.5, '1', None, True, float('nan'), float('inf')])
