@@ -29,7 +29,7 @@ ELSEWHERE = {
     # these with a reader's own configs; `make demo` and get_started.md run it as well
     'python tools/benchmark --rows': 'tests/tools/test_rows.py',
     'python tools/benchmark rpn_mine': 'tests/tools/test_benchmark.py',
-    'parallel -j 4': 'tests/tools/test_benchmark.py',
+    'python tools/analysis_tools/sweep_objectness.py': 'tests/tools/test_sweep_objectness.py',
     'pip install --no-deps trackeval': 'requirements/dev.txt',
     'sbatch --array': 'tests/tools/test_benchmark.py',
 }
