@@ -123,7 +123,7 @@ def test_tools_that_look_at_images_say_that_there_are_none(stored, repo, tmp_pat
     (tmp_path / 'val').symlink_to(stored[2])
     config = repo / 'lab' / 'configs' / 'rpn_efficientnet-lite0_fpn_lab_voc07.py'
     torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), tmp_path / 'new.pth')
-    out = [*(['--out'] if 'browse' in tool else []), tmp_path / 'out']
+    out = ['--out', tmp_path / 'out.html'] if 'browse' in tool else [tmp_path / 'out']
     done = subprocess.run(
         [sys.executable, repo / tool, config, tmp_path / 'new.pth', *out],
         env={**os.environ, 'FEATURES': f'{tmp_path}/'}, capture_output=True, text=True,
