@@ -8,7 +8,6 @@ gets a line for each; a run that has lines there is left out, so the same comman
 """
 
 import argparse
-import copy
 import itertools
 import sys
 from pathlib import Path
@@ -18,16 +17,17 @@ import pandas as pd
 import torch
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, DictAction
-from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
+from analysis_tools.sweep_objectness import build_evaluators, with_objectness
 from benchmark.runs import rows_of_file
 from detectors import build_model
 
-from mmdet_nrpn.models.roi_heads import ObjectnessMixin, objectness_roi_head
+from mmdet_nrpn.models.roi_heads import objectness_roi_head
+from mmdet_nrpn.models.roi_heads.objectness_roi_head import join_objectness
 from mmdet_nrpn.utils import load_weights
 
 
@@ -47,12 +47,8 @@ def logits(scores: Tensor, objectness: Tensor, weight: float) -> Tensor:
     return joined / joined.sum(1, keepdim=True)
 
 
-def odds(scores: Tensor, objectness: Tensor, weight: float) -> Tensor:
-    """The same for each class alone, as before a sigmoid."""
-    return torch.sigmoid(torch.logit(scores, eps=1e-7) + weight * torch.logit(objectness, eps=1e-7)[:, None])
-
-
-JOININGS: Dict[str, Callable] = {function.__name__: function for function in (product, mean, logits, odds)}
+# the package's own joins the odds of each class alone
+JOININGS: Dict[str, Callable] = dict(product=product, mean=mean, logits=logits, odds=join_objectness)
 
 
 class Setting(NamedTuple):
@@ -75,14 +71,8 @@ def settings_of(args: argparse.Namespace) -> Iterator[Setting]:
 def measure(cfg: Config, model: nn.Module, args: argparse.Namespace) -> Iterator[Tuple[Setting, dict]]:
     """Metrics of one detector by setting."""
     loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
-    given = cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
-    evaluators, count = {}, {}
-    for setting in settings_of(args):
-        evaluators[setting], count[setting] = Evaluator([*copy.deepcopy(given), dict(type='FROCMetric')]), 0
-        evaluators[setting].dataset_meta = loader.dataset.metainfo
-        for metric in evaluators[setting].metrics:
-            if hasattr(metric, 'ground_truth'):
-                metric.ground_truth = type(metric.ground_truth)(loader.dataset)
+    evaluators = {setting: build_evaluators(cfg, loader.dataset) for setting in settings_of(args)}
+    count = dict.fromkeys(evaluators, 0)
     for data in tqdm(loader, mininterval=5):
         batch = model.data_preprocessor(data, False)
         x, samples = model.extract_feat(batch['inputs']), batch['data_samples']
@@ -90,18 +80,18 @@ def measure(cfg: Config, model: nn.Module, args: argparse.Namespace) -> Iterator
         for nms in args.nms:
             model.rpn_head.test_cfg.nms.iou_threshold = nms
             proposals[nms] = model.rpn_head.predict(x, samples, rescale=False)
-        for setting, evaluator in evaluators.items():
+        for setting, of_setting in evaluators.items():
             kept = [of_image[of_image.scores >= setting.score_thr] for of_image in proposals[setting.nms]]
             kept = [of_image[: setting.proposals] for of_image in kept]
             count[setting] += sum(map(len, kept))
             model.roi_head.test_cfg.objectness_weight = setting.weight
             objectness_roi_head.join_objectness = JOININGS[setting.joining]
             results = model.roi_head.predict(x, kept, samples, rescale=True)
-            for sample, result in zip(samples, results):
-                sample.pred_instances = result
-            evaluator.process(data_samples=samples, data_batch=data)
-    for setting, evaluator in evaluators.items():
-        metrics = evaluator.evaluate(len(loader.dataset))
+            detected = model.add_pred_to_datasample(samples, results)
+            for evaluator in of_setting:
+                evaluator.process(detected, data)
+    for setting, of_setting in evaluators.items():
+        metrics = {k: v for evaluator in of_setting for k, v in evaluator.evaluate(len(loader.dataset)).items()}
         yield setting, dict(mean_proposals=count[setting] / len(loader.dataset), **metrics)
 
 
@@ -132,8 +122,7 @@ def main() -> None:
             row.cfg.merge_from_dict(args.cfg_options)
             model = build_model(row.cfg).eval()
             load_weights(model, checkpoint)
-            kind = type(model.roi_head)
-            model.roi_head.__class__ = type(f'Objectness{kind.__name__}', (ObjectnessMixin, kind), {})
+            with_objectness(model.roi_head)
             found = [
                 dict(row=row.name, seed=seed, **setting._asdict(), **metrics)
                 for setting, metrics in measure(row.cfg, model, args)

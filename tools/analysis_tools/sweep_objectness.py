@@ -14,10 +14,12 @@ from typing import List
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from rich.progress import track
+from torch.utils.data import Dataset
 
 from mmdet_nrpn import FROCMetric, ObjectnessMixin
 from mmdet_nrpn.evaluation import GroundTruth
@@ -31,6 +33,24 @@ FALSE_DETECTIONS = {
     'froc/FPPI@0.5': 'false detections per image\nat a recall of 0.5',
 }
 MOST_COLUMNS = 4  # of the config's evaluators; the file has all
+
+
+def with_objectness(head: BaseRoIHead) -> ObjectnessMixin:
+    """Let a RoI head score with the objectness, whatever its class."""
+    if not isinstance(head, ObjectnessMixin):
+        head.__class__ = type(f'Objectness{type(head).__name__}', (ObjectnessMixin, type(head)), {})
+    return head
+
+
+def build_evaluators(cfg: Config, dataset: Dataset) -> List[Evaluator]:
+    """The config's own, and false detections, for use outside of a runner."""
+    # two, for the config may name a FROCMetric itself
+    evaluators, ground_truth = [Evaluator(cfg.val_evaluator), Evaluator(FROCMetric())], GroundTruth(dataset)
+    for metric in (metric for evaluator in evaluators for metric in evaluator.metrics):
+        metric.dataset_meta = dataset.metainfo
+        if hasattr(metric, 'ground_truth'):
+            metric.ground_truth = ground_truth
+    return evaluators
 
 
 @torch.no_grad()
@@ -48,17 +68,8 @@ def sweep(detector: Detector, weights: List[float]) -> pd.DataFrame:
         ValueError: If an image's objects are not known in pixels of the original image.
     """
     model, loader = detector.model, Runner.build_dataloader(detector.cfg.val_dataloader, seed=0)
-    head, ground_truth = model.roi_head, GroundTruth(loader.dataset)
-    if not isinstance(head, ObjectnessMixin):
-        head.__class__ = type(f'Objectness{type(head).__name__}', (ObjectnessMixin, type(head)), {})
-    evaluators = {}
-    for weight in weights:
-        # two, for the config may name a FROCMetric itself
-        evaluators[weight] = [Evaluator(detector.cfg.val_evaluator), Evaluator(FROCMetric())]
-        for metric in (metric for evaluator in evaluators[weight] for metric in evaluator.metrics):
-            metric.dataset_meta = loader.dataset.metainfo
-            if hasattr(metric, 'ground_truth'):
-                metric.ground_truth = ground_truth
+    head = with_objectness(model.roi_head)
+    evaluators = {weight: build_evaluators(detector.cfg, loader.dataset) for weight in weights}
     for batch in track(loader, 'Measuring'):
         data = model.data_preprocessor(batch, False)
         x, samples = model.extract_feat(data['inputs']), data['data_samples']
