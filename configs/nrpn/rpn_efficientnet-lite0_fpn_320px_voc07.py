@@ -1,19 +1,3 @@
 # Real images on a CPU: EfficientNet-Lite0 at 320 pixels, trained end to end for 1500 steps of 8.
-_base_ = [
-    './_base_/models/rpn_efficientnet-lite0_fpn.py',
-    './_base_/datasets/voc07.py',
-    './_base_/schedules/schedule_demo.py',
-]
+_base_ = ['./_base_/models/rpn_efficientnet-lite0_fpn.py', './_base_/schedules/voc07_320px.py']
 custom_imports = dict(imports=['mmdet_nrpn'], allow_failed_imports=False)
-
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[2].scale = test_pipeline[1].scale = (320, 320)
-train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
-val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-
-max_iters = 1500
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].update(T_max=max_iters - 20, end=max_iters)
-# The backbone is pretrained, what stands on it is not.
-optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))
