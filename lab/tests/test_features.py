@@ -147,6 +147,24 @@ def test_classes_are_those_that_are_named(stored):
     assert len(none) == len(every) and not any(len(item['data_samples'].gt_instances) for item in none)
 
 
+def test_objects_of_other_classes_are_ignored_if_asked_for(stored):
+    *_, folder = stored
+    samples = json.loads((folder / 'samples.json').read_text())
+    samples[0]['ignored'] = dict(bboxes=[[0, 0, 9, 9], [1, 1, 5, 5]], labels=[2, 1])
+    (folder / 'samples.json').write_text(json.dumps(samples))
+    every = FeatureDataset([folder])
+    some = FeatureDataset([folder], classes=['bicycle', 'aeroplane'], ignore_others=True)
+    for before, after in ((every[i]['data_samples'], some[i]['data_samples']) for i in range(len(every))):
+        is_other = {kind: before.get(kind).labels == 2 for kind in ('gt_instances', 'ignored_instances')}
+        assert torch.equal(after.gt_instances.bboxes, before.gt_instances.bboxes[~is_other['gt_instances']])
+        kept = before.ignored_instances[~is_other['ignored_instances']]
+        others = [before.get(kind).bboxes[mask] for kind, mask in is_other.items()]
+        assert torch.equal(after.ignored_instances.bboxes, torch.cat([kept.bboxes, *others]))
+        assert after.ignored_instances.labels.tolist() == [*(1 - kept.labels), *[-1] * sum(map(len, others))]
+        ignored = GroundTruth(some)(after.to_dict())[1]
+        np.testing.assert_array_equal(ignored, after.ignored_instances.bboxes)
+
+
 def test_images_without_objects_are_left_out_if_asked_for(stored):
     *_, folder = stored
     every = FeatureDataset([folder])
