@@ -4,8 +4,9 @@
       --folds -0.5 0 0.5
 
 The first folder is the benchmark's, of configs whose train_dataloader.dataset.classes are the labelled ones, the second
-holds stored features. An RPN with an nRPN is measured with it folded by each factor. OUT.csv gets a line for each, with ``ProposalMetric``'s values for
-several kinds of objects; a run that has lines there is left out, so the same command goes on where it stopped.
+holds stored features. An RPN with an nRPN is measured with it folded by each factor. OUT.csv gets a line for each, with
+``ProposalMetric``'s values for several kinds of objects; a run that has lines there is left out, so the same command
+goes on where it stopped.
 """
 
 import argparse
@@ -79,7 +80,8 @@ def folded(of_rpn: RPNOutputs, fold: float) -> List[InstanceData]:
 
 def measure(detector: Detector, features: Path, folds: Sequence[float]) -> Iterator[dict]:
     """A line for each factor."""
-    loader = Runner.build_dataloader({**detector.cfg.val_dataloader, 'dataset': FeatureDataset([features])}, seed=0)
+    dataset = dict(type='FeatureDataset', folders=[features])
+    loader = Runner.build_dataloader({**detector.cfg.val_dataloader, 'dataset': dataset}, seed=0)
     views = Views(features, detector.cfg.train_dataloader.dataset.classes)
     metrics = {fold: views.metrics() for fold in (folds if detector.has_nrpn else [0.0])}
     for batch, (of_rpn,) in run([detector], loader, 'Measuring'):
@@ -111,9 +113,8 @@ def main() -> None:
         print(f'{name}, seed {seed}', flush=True)
         checkpoint = Path((result.parent / 'last_checkpoint').read_text().strip())
         detector = build(result.parent.with_suffix('.py'), checkpoint)
-        lines = pd.DataFrame(
-            [dict(name=name, seed=seed, **line) for line in measure(detector, args.features, args.folds)]
-        )
+        measured = measure(detector, args.features, args.folds)
+        lines = pd.DataFrame([dict(name=name, seed=seed, **line) for line in measured])
         done = pd.concat([done, lines], ignore_index=True)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         done.to_csv(args.out, index=False, float_format='%.6f')
