@@ -17,6 +17,7 @@ from typing import Dict, Iterator, List, Sequence
 import pandas as pd
 import torch
 from mmdet.datasets import VOCDataset
+from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -34,7 +35,7 @@ VALUES = ['AR@10', 'AR@100', 'FP@10', 'FP@100']
 
 
 class Views:
-    """Ground truth and metrics of one factor, by what counts as an object.
+    """Ground truth and metrics, by what counts as an object.
 
     - ``labelled``: objects of the labelled classes; hidden ones are ignored;
     - ``alone``: the same, and a proposal on a hidden object is false;
@@ -59,7 +60,14 @@ class Views:
             metric.ground_truth = self.ground_truth[name]
         return found
 
-    def off_labelled(self, proposals: InstanceData, sample: dict) -> InstanceData:
+    def process(self, metrics: Dict[str, ProposalMetric], sample: DetDataSample, proposals: InstanceData) -> None:
+        kept = dict.fromkeys(metrics, proposals)
+        kept['unseen'] = self._off_labelled(proposals, sample.to_dict())
+        for name, metric in metrics.items():
+            sample.pred_instances = kept[name][:BUDGET]
+            metric.process(None, [sample.to_dict()])
+
+    def _off_labelled(self, proposals: InstanceData, sample: dict) -> InstanceData:
         """Proposals that lie on no labelled object by an IoU of 0.5, or fit a hidden one better."""
         labelled, hidden = (
             bbox_overlaps(proposals.bboxes, torch.from_numpy(self.ground_truth[name](sample)[0]).float())
@@ -84,14 +92,10 @@ def measure(detector: Detector, features: Path, folds: Sequence[float]) -> Itera
     loader = Runner.build_dataloader({**detector.cfg.val_dataloader, 'dataset': dataset}, seed=0)
     views = Views(features, detector.cfg.train_dataloader.dataset.classes)
     metrics = {fold: views.metrics() for fold in (folds if detector.has_nrpn else [0.0])}
-    for batch, (of_rpn,) in run([detector], loader, 'Measuring'):
+    for _, (of_rpn,) in run([detector], loader, 'Measuring'):
         for fold, of_fold in metrics.items():
             for sample, proposals in zip(of_rpn.data_samples, folded(of_rpn, fold)):
-                kept = dict.fromkeys(of_fold, proposals)
-                kept['unseen'] = views.off_labelled(proposals, sample.to_dict())
-                for name, metric in of_fold.items():
-                    sample.pred_instances = kept[name][:BUDGET]
-                    metric.process(batch, [sample.to_dict()])
+                views.process(of_fold, sample, proposals)
     for fold, of_fold in metrics.items():
         values = {name: metric.evaluate(len(loader.dataset)) for name, metric in of_fold.items()}
         yield dict(fold=fold, **{f'{n} {key}': values[n][f'proposal/{key}'] for n in values for key in VALUES})
