@@ -114,12 +114,12 @@ class FeatureDataset(Dataset):
         return len(self.items)
 
     def get_data_info(self, idx: int) -> dict:
-        """Names and annotations of an image, which :class:`~mmdet_nrpn.ProposalMetric` takes ground truth from."""
+        """Names and annotations of an image, which this package's metrics take ground truth from."""
         stored = self.samples[idx]
         instances = [
-            dict(bbox=bbox, ignore_flag=int(kind == 'ignored'))
+            dict(bbox=bbox, bbox_label=label, ignore_flag=int(kind == 'ignored'))
             for kind in ('gt', 'ignored')
-            for bbox in stored[kind]['bboxes']
+            for bbox, label in zip(stored[kind]['bboxes'], stored[kind]['labels'])
         ]
         return dict(img_id=stored['meta']['img_id'], img_path=stored['meta']['img_path'], instances=instances)
 

@@ -90,23 +90,32 @@ def test_building_the_network_leaves_the_process_as_it_was():
     assert float(torch.tensor(1e-40) * 1) > 0  # a denormal number survives
 
 
-def test_vocs_metric_takes_stored_objects_with_their_classes(stored):
+@pytest.mark.parametrize(
+    'metric, name',
+    [
+        (dict(type='VOCMetric', metric='mAP', eval_mode='area'), 'pascal_voc/mAP'),
+        (dict(type='FROCMetric'), 'froc/mean_recall'),
+    ],
+)
+def test_metrics_take_stored_objects_with_their_classes(stored, metric, name):
     *_, folder = stored
     features = FeatureDataset([folder])
-    metric = METRICS.build(dict(type='VOCMetric', metric='mAP', eval_mode='area'))
+    metric = METRICS.build(metric)
     metric.dataset_meta = features.metainfo
+    metric.ground_truth = GroundTruth(features)
     samples = [features[i]['data_samples'] for i in range(len(features))]
-    for sample in samples:
-        found = sample.gt_instances
-        sample.pred_instances = InstanceData(bboxes=found.bboxes, labels=found.labels, scores=torch.ones(len(found)))
+    boxes = [torch.from_numpy(GroundTruth(features)(sample.to_dict())[0]).float() for sample in samples]
+    for sample, bboxes in zip(samples, boxes):
+        labels = sample.gt_instances.labels
+        sample.pred_instances = InstanceData(bboxes=bboxes, labels=labels, scores=torch.ones(len(labels)))
     metric.process({}, [sample.to_dict() for sample in samples])
     classes = {label for sample in samples for label in sample.gt_instances.labels.tolist()}
     assert len(features.metainfo['classes']) == 20
-    assert metric.evaluate(len(samples))['pascal_voc/mAP'] == pytest.approx(1)
+    assert metric.evaluate(len(samples))[name] == pytest.approx(1)
     for sample in samples:  # the right boxes of the wrong class
         sample.pred_instances.labels = sample.gt_instances.labels + len(classes)
     metric.process({}, [sample.to_dict() for sample in samples])
-    assert metric.evaluate(len(samples))['pascal_voc/mAP'] == 0
+    assert metric.evaluate(len(samples))[name] == 0
 
 
 @pytest.mark.parametrize(
