@@ -69,6 +69,8 @@ class FeatureDataset(Dataset):
     Args:
         folders (list[str]): Folders that were written, such as one of the images and one of their mirror images.
         classes (list[str], optional): Those whose objects are kept. Defaults to all 20.
+        ignore_others (bool): Keep objects of the other classes as ignored ones, of any class (-1). Defaults to False:
+            they are background, as where nobody labelled them.
         filter_empty_gt (bool): Leave out images without such an object, as MMDetection does in a training. Defaults to
             False.
 
@@ -77,7 +79,11 @@ class FeatureDataset(Dataset):
     """
 
     def __init__(
-        self, folders: List[str], classes: Optional[Sequence[str]] = None, filter_empty_gt: bool = False
+        self,
+        folders: List[str],
+        classes: Optional[Sequence[str]] = None,
+        ignore_others: bool = False,
+        filter_empty_gt: bool = False,
     ) -> None:
         of_voc = VOCDataset.METAINFO['classes']
         self.metainfo = dict(classes=tuple(classes or of_voc), dataset_type='VOC' if classes else 'VOC2007')
@@ -89,27 +95,31 @@ class FeatureDataset(Dataset):
                 raise FileNotFoundError(f'{folder} holds no stored features; see lab/pages/frozen_features.md')
             levels = [np.load(path, mmap_mode='r') for path in sorted(folder.glob('level*.npy'))]
             for i, sample in enumerate(json.loads((folder / SAMPLES).read_text())):
-                for kind in ('gt', 'ignored'):
-                    self._keep_classes(sample[kind])
+                others = [self._keep_classes(sample[kind]) for kind in ('gt', 'ignored')]
+                if ignore_others:
+                    sample['ignored']['bboxes'] += sum(others, [])
+                    sample['ignored']['labels'] += [-1] * sum(map(len, others))
                 if sample['gt']['labels'] or not filter_empty_gt:
                     self.items.append((levels, i))
                     self.samples.append(sample)
 
-    def _keep_classes(self, instances: dict) -> None:
-        kept = [n for n, label in enumerate(instances['labels']) if label in self.labels]
-        instances['bboxes'] = [instances['bboxes'][n] for n in kept]
-        instances['labels'] = [self.labels[instances['labels'][n]] for n in kept]
+    def _keep_classes(self, instances: dict) -> list:
+        """Leave objects of the classes in place, and give the boxes of the others."""
+        found = list(zip(instances['bboxes'], instances['labels']))
+        kept = [(bbox, self.labels[label]) for bbox, label in found if label in self.labels]
+        instances.update(bboxes=[bbox for bbox, _ in kept], labels=[label for _, label in kept])
+        return [bbox for bbox, label in found if label not in self.labels]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def get_data_info(self, idx: int) -> dict:
-        """Names and annotations of an image, which :class:`~mmdet_nrpn.ProposalMetric` takes ground truth from."""
+        """Names and annotations of an image, which this package's metrics take ground truth from."""
         stored = self.samples[idx]
         instances = [
-            dict(bbox=bbox, ignore_flag=int(kind == 'ignored'))
+            dict(bbox=bbox, bbox_label=label, ignore_flag=int(kind == 'ignored'))
             for kind in ('gt', 'ignored')
-            for bbox in stored[kind]['bboxes']
+            for bbox, label in zip(stored[kind]['bboxes'], stored[kind]['labels'])
         ]
         return dict(img_id=stored['meta']['img_id'], img_path=stored['meta']['img_path'], instances=instances)
 

@@ -90,23 +90,32 @@ def test_building_the_network_leaves_the_process_as_it_was():
     assert float(torch.tensor(1e-40) * 1) > 0  # a denormal number survives
 
 
-def test_vocs_metric_takes_stored_objects_with_their_classes(stored):
+@pytest.mark.parametrize(
+    'metric, name',
+    [
+        (dict(type='VOCMetric', metric='mAP', eval_mode='area'), 'pascal_voc/mAP'),
+        (dict(type='FROCMetric'), 'froc/mean_recall'),
+    ],
+)
+def test_metrics_take_stored_objects_with_their_classes(stored, metric, name):
     *_, folder = stored
     features = FeatureDataset([folder])
-    metric = METRICS.build(dict(type='VOCMetric', metric='mAP', eval_mode='area'))
+    metric = METRICS.build(metric)
     metric.dataset_meta = features.metainfo
+    metric.ground_truth = GroundTruth(features)
     samples = [features[i]['data_samples'] for i in range(len(features))]
-    for sample in samples:
-        found = sample.gt_instances
-        sample.pred_instances = InstanceData(bboxes=found.bboxes, labels=found.labels, scores=torch.ones(len(found)))
+    boxes = [torch.from_numpy(GroundTruth(features)(sample.to_dict())[0]).float() for sample in samples]
+    for sample, bboxes in zip(samples, boxes):
+        labels = sample.gt_instances.labels
+        sample.pred_instances = InstanceData(bboxes=bboxes, labels=labels, scores=torch.ones(len(labels)))
     metric.process({}, [sample.to_dict() for sample in samples])
     classes = {label for sample in samples for label in sample.gt_instances.labels.tolist()}
     assert len(features.metainfo['classes']) == 20
-    assert metric.evaluate(len(samples))['pascal_voc/mAP'] == pytest.approx(1)
+    assert metric.evaluate(len(samples))[name] == pytest.approx(1)
     for sample in samples:  # the right boxes of the wrong class
         sample.pred_instances.labels = sample.gt_instances.labels + len(classes)
     metric.process({}, [sample.to_dict() for sample in samples])
-    assert metric.evaluate(len(samples))['pascal_voc/mAP'] == 0
+    assert metric.evaluate(len(samples))[name] == 0
 
 
 @pytest.mark.parametrize(
@@ -145,6 +154,24 @@ def test_classes_are_those_that_are_named(stored):
         assert torch.equal(found.labels, 1 - kept.labels)
     none = FeatureDataset([folder], classes=['sofa'])
     assert len(none) == len(every) and not any(len(item['data_samples'].gt_instances) for item in none)
+
+
+def test_objects_of_other_classes_are_ignored_if_asked_for(stored):
+    *_, folder = stored
+    samples = json.loads((folder / 'samples.json').read_text())
+    samples[0]['ignored'] = dict(bboxes=[[0, 0, 9, 9], [1, 1, 5, 5]], labels=[2, 1])
+    (folder / 'samples.json').write_text(json.dumps(samples))
+    every = FeatureDataset([folder])
+    some = FeatureDataset([folder], classes=['bicycle', 'aeroplane'], ignore_others=True)
+    for before, after in ((every[i]['data_samples'], some[i]['data_samples']) for i in range(len(every))):
+        is_other = {kind: before.get(kind).labels == 2 for kind in ('gt_instances', 'ignored_instances')}
+        assert torch.equal(after.gt_instances.bboxes, before.gt_instances.bboxes[~is_other['gt_instances']])
+        kept = before.ignored_instances[~is_other['ignored_instances']]
+        others = [before.get(kind).bboxes[mask] for kind, mask in is_other.items()]
+        assert torch.equal(after.ignored_instances.bboxes, torch.cat([kept.bboxes, *others]))
+        assert after.ignored_instances.labels.tolist() == [*(1 - kept.labels), *[-1] * sum(map(len, others))]
+        ignored = GroundTruth(some)(after.to_dict())[1]
+        np.testing.assert_array_equal(ignored, after.ignored_instances.bboxes)
 
 
 def test_images_without_objects_are_left_out_if_asked_for(stored):
