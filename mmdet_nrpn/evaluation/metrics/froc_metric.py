@@ -90,12 +90,17 @@ class FROCMetric(GroundTruthMetric):
                 the original image.
 
         Raises:
-            ValueError: If a sample has no ground truth, it is not known in which pixels, or there are no scores.
+            ValueError: If a sample has no ground truth, it is not known in which pixels, an object has no label, or
+                there are no scores.
         """
         for sample, objects, ignored in self._with_objects(data_batch, data_samples):
             detected = sample['pred_instances']
             missing = {'bboxes', 'scores', 'labels'} - {*detected.keys()}
             self._require(not missing, f'pred_instances must have {", ".join(sorted(missing))}', [*detected.keys()])
+            has_classes = self.class_agnostic or (objects.labels >= 0).all()
+            self._require(
+                has_classes, 'objects must have labels; without, set class_agnostic=True', objects.labels.tolist()
+            )
             if self.class_agnostic:
                 objects, ignored = (group._replace(labels=0 * group.labels - 1) for group in (objects, ignored))
             scores, order = detected['scores'].cpu().float().sort(descending=True, stable=True)

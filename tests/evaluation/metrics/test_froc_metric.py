@@ -278,6 +278,13 @@ def test_predictions_without_scores_are_refused(key):
         METRICS.build(dict(type='FROCMetric')).process(None, [sample])
 
 
+def test_objects_without_labels_are_refused_but_by_a_metric_that_leaves_classes_out():
+    sample = dict(gt_instances=dict(bboxes=torch.ones(2, 4)), pred_instances=predicted(2))
+    with pytest.raises(ValueError, match=r'objects must have labels; without, set class_agnostic=True, got \[-1, -1\]'):
+        METRICS.build(dict(type='FROCMetric')).process(None, [sample])
+    METRICS.build(dict(type='FROCMetric', class_agnostic=True)).process(None, [sample])
+
+
 def test_samples_without_ground_truth_are_refused():
     with pytest.raises(ValueError, match=r"FROCMetric: .*no ground truth .*put dict\(type='LoadAnnotations'"):
         METRICS.build(dict(type='FROCMetric')).process(None, [dict(pred_instances=predicted(2))])
