@@ -1,5 +1,5 @@
-# MMDetection's cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py on VOC 2007: its stages, samples, NMS and clipping. That
-# one cannot be built: it lacks num_classes, and has `sampling`, which no stage knows (open-mmlab/mmdetection#11153).
+# MMDetection's cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py on VOC 2007: its stages, samples, NMS and clipping.
+# Theirs cannot be built: it lacks num_classes, and no stage knows its `sampling` (open-mmlab/mmdetection#11153).
 _base_ = ['../../configs/nrpn/rpn_r50-caffe_fpn_1x_voc07.py']
 _coder = dict(type='DeltaXYWHBBoxCoder', target_means=(0.0,) * 4)
 _stage = dict(
