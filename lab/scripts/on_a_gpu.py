@@ -2,9 +2,10 @@
 
     python3 lab/scripts/on_a_gpu.py unpack       # wheels, tars and the backbone's weights in .gpu/*/
     python3 lab/scripts/on_a_gpu.py detectors    # Faster R-CNN, stock and nrpn: mAP, FROC, and the RPN inside
-    python3 lab/scripts/on_a_gpu.py rpns --rows rpn rpn-focal nrpn-focal --seeds 1 2
+    python3 lab/scripts/on_a_gpu.py rpns         # three of them, at the size of the paper
+    python3 lab/scripts/on_a_gpu.py rpns --rows paper-nrpn-overlap paper-nrpn
     python3 lab/scripts/on_a_gpu.py cascade      # Cascade RPN
-    python3 lab/scripts/on_a_gpu.py times        # of steps and predictions
+    python3 lab/scripts/on_a_gpu.py times        # of steps and predictions, after the tests that need a GPU
 
 Trainings share the GPU by NVIDIA's MPS. After --limit seconds what there is is kept in $OUT as JOB.tar.gz. The same
 command goes on from the last epochs, as long as the machine is the same. STEPS=2 tries a job in two steps on small
@@ -58,7 +59,7 @@ class Job(NamedTuple):
 
 JOBS = {
     'detectors': Job('detectors_r50.json', ['stock', 'nrpn'], [1, 2], 9),
-    'rpns': Job('full_size.json', ['rpn', 'rpn-focal', 'nrpn-focal', 'paper-nrpn-overlap', 'paper-nrpn'], [1], 10),
+    'rpns': Job('full_size.json', ['rpn', 'rpn-focal', 'nrpn-focal'], [1, 2], 6),
     'cascade': Job('full_size.json', ['cascade-rpn'], [0, 1], 10),
     'times': Job('', [], [], 3),
 }
@@ -115,7 +116,7 @@ def run(*command: object, end: float) -> None:
     try:
         process.wait(max(1, end - time.time()))
     except subprocess.TimeoutExpired:
-        print(f'{command[0]}: the time is over', flush=True)
+        print(f'the time is over for {command[:2]}', flush=True)
         process.terminate()
         process.wait()
 
@@ -142,6 +143,7 @@ def measure_detectors(trained: Path, work: Path, rows: Dict[str, dict], seeds: L
 
 def time_steps(work: Path, end: float) -> None:
     work.mkdir(parents=True, exist_ok=True)
+    run('-m', 'pytest', '-n', 0, '-q', 'tests/models/test_on_a_gpu.py', end=end)
     options = ['--batch', 8, '--rounds', 10, '--amp']
     if STEPS:
         options = ['--batch', 1, '--rounds', STEPS, '--size', 96, 160, *(['--amp'] if HAS_GPU else [])]
@@ -182,7 +184,7 @@ def main() -> None:
     parser.add_argument('job', choices=['unpack', *JOBS])
     parser.add_argument('--rows', nargs='+', help='names of rows; default: all of the job')
     parser.add_argument('--seeds', type=int, nargs='+', help='default: those of the job')
-    parser.add_argument('--limit', type=float, default=560, help='seconds (default: %(default)s)')
+    parser.add_argument('--limit', type=float, default=570, help='seconds (default: %(default)s)')
     args = parser.parse_args()
     if args.job == 'unpack':
         unpack()
@@ -200,7 +202,7 @@ def main() -> None:
         perform(args, work)
     finally:
         keep(work, out / f'{args.job}.tar.gz')
-        control_mps('quit')
+        control_mps('quit -t 5')
 
 
 if __name__ == '__main__':

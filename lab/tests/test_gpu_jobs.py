@@ -56,6 +56,21 @@ def test_each_finished_detector_is_measured_twice_more(jobs, tmp_path, monkeypat
     assert rpn.cfg.model.type == 'RPN' and [part.type for part in rpn.cfg.val_evaluator] == ['ProposalMetric']
 
 
+def test_what_was_carried_along_is_put_in_place(jobs, tmp_path, monkeypatch):
+    carried, place = tmp_path / '.gpu', tmp_path / 'place'
+    for number, name in enumerate(['VOCdevkit/list.txt', 'r50.pth']):
+        file = carried / str(number) / name
+        file.parent.mkdir(parents=True)
+        file.write_text(name)
+    with tarfile.open(carried / '0' / 'part.tar', 'w') as tar:
+        tar.add(carried / '0' / 'VOCdevkit', 'VOCdevkit')
+    unpack = jobs['unpack']
+    monkeypatch.setitem(unpack.__globals__, 'ROOT', tmp_path)
+    monkeypatch.setitem(unpack.__globals__, 'PLACE', place)
+    unpack()
+    assert (place / 'VOCdevkit' / 'list.txt').exists() and (place / 'r50_caffe.pth').read_text() == 'r50.pth'
+
+
 def test_what_is_timed_is_there(repo, jobs):
     assert all((repo / path).exists() for paths in jobs['TIMED'].values() for path in paths)
 
