@@ -123,16 +123,6 @@ train_dataloader = dict(dataset=dict(
     data_prefix=dict(sub_data_root='VOC2007/'), pipeline=_base_.train_pipeline, {more}
 ))
 """
-NAMES = dict(disc='sofa', square='cat', triangle='dog')
-
-
-@pytest.fixture
-def voc(shapes):
-    """The shapes under names of VOC's classes, which the class of the data set brings along."""
-    root = shapes.rename(shapes.parent / 'VOC2007')
-    for path in (root / 'Annotations').glob('*.xml'):
-        path.write_text(re.sub('<name>(.+?)</name>', lambda name: f'<name>{NAMES[name[1]]}</name>', path.read_text()))
-    return root
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
+from mmengine.structures import InstanceData
+from small_detector import inputs, smaller
 
 import mmdet_nrpn
 
@@ -103,3 +106,47 @@ def test_mixed_precision_trains(repo, row, dtype):
     model.eval()
     for sample in model.test_step(copy.deepcopy(data)):
         assert sample.pred_instances.bboxes.dtype == torch.float32
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_detections_with_objectness_are_those_of_the_cpu(dtype, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    cfg = smaller(get_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py').model)
+    cfg.roi_head.type = 'ObjectnessRoIHead'
+    cfg.test_cfg.rpn.max_per_img = 60
+    cfg.test_cfg.rcnn.update(score_thr=0.0, nms=dict(type='nms', iou_threshold=1.0), max_per_img=10_000)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg).eval()
+    model.init_weights()
+    for name in ('rpn_head.rpn_cls', 'roi_head.bbox_head.fc_cls'):  # scores of all sizes
+        torch.nn.init.normal_(model.get_submodule(name).weight, std=0.5)
+    data = inputs(model)
+    x, samples = model.extract_feat(data['inputs']), data['data_samples']
+    proposals = model.rpn_head.predict(x, samples, rescale=False)
+    for of_image in proposals:
+        of_image.scores = of_image.scores.to(dtype)  # as an RPN's with AMP
+    expected = model.roi_head.predict(x, copy.deepcopy(proposals), samples)
+    with torch.autocast('cuda', dtype, enabled=dtype == torch.float16):
+        got = model.roi_head.cuda().predict(
+            [level.cuda() for level in x], [of_image.to('cuda') for of_image in proposals], samples
+        )
+    for mine, theirs in zip(got, expected):
+        assert mine.scores.is_cuda and min(len(mine), len(theirs)) > 100
+        tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+        assert torch.allclose(mine.scores[:100].cpu().float(), theirs.scores[:100].float(), rtol=0, atol=tolerance)
+        assert (mine.scores >= 0).all() and (mine.scores <= 1).all()
+
+
+def test_false_detections_are_counted_wherever_the_detections_are(make_sample):
+    sample = make_sample(OBJECTS)
+    sample.gt_instances.labels[1] = 1
+    bboxes = torch.tensor([*OBJECTS, [0, 0, 9, 9]], dtype=torch.float16)
+    scores = torch.tensor([0.5, 0.75, 0.25], dtype=torch.float16)
+    sample.pred_instances = InstanceData(bboxes=bboxes, scores=scores, labels=torch.tensor([0, 1, 0]))
+    found = []
+    for device in ('cpu', 'cuda'):
+        metric = mmdet_nrpn.FROCMetric()
+        metric.process(None, [sample.to(device).to_dict()])
+        found.append(metric.compute_metrics(metric.results))
+    assert found[0] == pytest.approx(found[1], nan_ok=True) and found[0]['recall@0.125'] == 1
