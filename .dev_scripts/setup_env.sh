@@ -62,7 +62,8 @@ else
   mv "$build"/*.whl "$wheels"
   echo
 fi
-pip install --no-deps "$wheels"/$mmcv_wheel
+# forced: of the same version, one for another torch may be there
+pip install --no-deps --force-reinstall "$wheels"/$mmcv_wheel
 
 step "the rest of the stack, and this package"
 pip install --no-deps -r requirements/$stack.txt -r requirements/dev.txt

@@ -50,7 +50,7 @@ def test_extra_for_tests_is_pinned(repo, setup_cfg):
 def test_a_stack_is_what_its_extra_takes_and_the_docs_say(repo, setup_cfg, column, stack):
     pinned = pins(repo / 'requirements' / f'{stack}.txt')
     extra = [Requirement(line) for line in setup_cfg['options.extras_require'][stack].split()]
-    assert len(extra) == 3 and all(pinned[part.name] in part.specifier for part in extra)
+    assert len(extra) >= 3 and all(pinned[part.name] in part.specifier for part in extra)
     table = re.findall(r'^\|.*\|$', (repo / 'docs' / 'get_started.md').read_text(), re.M)
     told = ' '.join(row.split('|')[column] for row in table)
     names = {name for name in pinned if re.search(r'^torch$|^numpy$|^setuptools$|mm(det|cv|engine)|mim$', name)}
