@@ -16,10 +16,6 @@ DEMO_NRPN := configs/nrpn/nrpn-focal_r18-w16_fpn_demo_shapes
 READY := $(VENV)/.ready
 # threads wait for each other asleep, where spinning would take a core from other processes
 export OMP_WAIT_POLICY ?= PASSIVE
-# mmengine 0.10.7 cannot load its own checkpoints on torch 2.6 and later
-ifeq ($(STACK),openmmlab)
-export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
-endif
 
 .PHONY: help setup demo results tables lint check test lab-test docs
 help:
@@ -31,7 +27,7 @@ help:
 	@echo 'make test    set up, lint, check types, run all tests'
 	@echo 'make lab-test  run the tests of the record of experiments in lab/, which nothing else needs'
 	@echo 'make docs    set up, build the documentation in site/; a broken link fails'
-	@echo '             STACK=openmmlab does each with mmdet 3.3, mmcv 2.1 and mmengine 0.10.7, in .venv-openmmlab'
+	@echo '             STACK=openmmlab does each with mmdet 3.3, mmcv 2.1, torch 2.1 and Python 3.11, in .venv-openmmlab'
 
 setup: $(READY)
 

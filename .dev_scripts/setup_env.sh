@@ -6,29 +6,34 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 env=${1:?usage: setup_env.sh ENV_DIR [onedl|openmmlab]}
 stack=${2:-onedl}
-torch=2.13.0
 case $stack in
-  onedl) mmcv=onedl-mmcv==2.3.6 ;;
-  openmmlab) mmcv=mmcv==2.1.0 ;;
+  onedl) pythons='3.11 3.12 3.13' ;;
+  openmmlab) pythons=3.11 ;;
   *) echo "STACK=$stack is none; write onedl or openmmlab" >&2; exit 1 ;;
 esac
+pin() { grep -E "^$1==" requirements/$stack.txt; }
+torch=$(pin torch)
+mmcv=$(pin '(onedl-)?mmcv')
 mmcv_wheel=$(sed 's/-/_/; s/==/-/' <<<"$mmcv")-*.whl
 step() { printf '\n== %s\n' "$*"; }
 
 step "virtual environment $env"
-"${PYTHON:-python3}" -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else
-    f"this set-up needs Python 3.11 to 3.13, got {v.major}.{v.minor}; name another with make PYTHON=...")'
+python=$("${PYTHON:-python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+if [[ " $pythons " != *" $python "* ]]; then
+  echo "STACK=$stack needs Python ${pythons// / or }, got $python; name another with make PYTHON=..." >&2
+  exit 1
+fi
 "${PYTHON:-python3}" -m venv "$env"
 . "$env/bin/activate"
 pip() { python -m pip --disable-pip-version-check "$@"; }
 
-step "torch $torch (the largest download)"
-pip install torch==$torch
+step "$torch (the largest download)"
+pip install $torch
 # what MMCV's build and torch's extension builder need
-pip install setuptools==80.9.0 wheel==0.45.1 ninja packaging "$(grep '^numpy==' requirements/common.txt)"
+pip install "$(pin setuptools)" "$(pin numpy)" wheel==0.45.1 ninja packaging
 
 # MMCV builds its CUDA ops only where it sees a GPU
-tag=torch-$torch-$(python -c 'import sys, torch; print(sys.implementation.cache_tag, ("cpu", "cuda")[torch.cuda.is_available()], sep="-")')
+tag=${torch/==/-}-$(python -c 'import sys, torch; print(sys.implementation.cache_tag, ("cpu", "cuda")[torch.cuda.is_available()], sep="-")')
 wheels=${XDG_CACHE_HOME:-$HOME/.cache}/mmdet_nrpn/$tag
 if ls "$wheels"/$mmcv_wheel >/dev/null 2>&1; then
   step "$mmcv, compiled before: $wheels"
@@ -57,7 +62,8 @@ else
   mv "$build"/*.whl "$wheels"
   echo
 fi
-pip install --no-deps "$wheels"/$mmcv_wheel
+# forced: of the same version, one for another torch may be there
+pip install --no-deps --force-reinstall "$wheels"/$mmcv_wheel
 
 step "the rest of the stack, and this package"
 pip install --no-deps -r requirements/$stack.txt -r requirements/dev.txt

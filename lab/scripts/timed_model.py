@@ -2,7 +2,7 @@ import contextlib
 import copy
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 from detectors import build_detector, tell_step
@@ -122,7 +122,10 @@ class TimedModel:
             self.optim.update_params(self.model.parse_losses(losses)[0])
             now(self.device)
         # on a GPU, launching the kernels may take longer than running them
-        seconds = {e.key: max(e.cpu_time_total, e.device_time_total) / 1e6 for e in profiler.key_averages()}
+        seconds = {
+            e.key: max(e.cpu_time_total, _either(e, 'device_time_total', 'cuda_time_total')) / 1e6
+            for e in profiler.key_averages()
+        }
         return {name: s for name, s in seconds.items() if name.startswith('nRPN') or name == 'the step'}
 
     def peak_memory(self) -> float:
@@ -140,10 +143,15 @@ class TimedModel:
         return [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.device.type == 'cuda' else [])]
 
 
+def _either(event: Any, name: str, name_before: str) -> Any:
+    """torch 2.1 has other names for some of what an event of the profiler tells."""
+    return getattr(event, name if hasattr(event, name) else name_before)
+
+
 def _peak_of_cpu_tensors(profiler: profile) -> int:
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == '[memory]']
     now = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
+    for event in sorted(events, key=lambda e: _either(e, 'start_ns', 'start_us')()):
         now += event.nbytes()
         peak = max(peak, now)
     return peak

@@ -1,11 +1,12 @@
-import pickle
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import nn
+
+from .named_pickle import load_named
 
 # Before the names of an nRPN's weights in those of its RPN, which it is an attribute of.
 NRPN_PREFIX = 'nrpn_head.'
@@ -30,20 +31,20 @@ class Inert:
     __setstate__ = __init__
 
 
-# Plain data beside the weights: NumPy's, such as a data set's palette. Arrays of objects are refused.
-PLAIN: List[Any] = [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes['All']}]
-# by the names that NumPy 1 and NumPy 2 give them
-PLAIN += [
-    (value.__reduce__()[0], f'numpy.{core}.multiarray.{name}')
-    for core in ('core', '_core')
+# What is read beside weights, by its names in pickles. First NumPy's plain data, such as a data set's palette.
+NAMED: Dict[str, Any] = {'numpy.ndarray': np.ndarray, 'numpy.dtype': np.dtype}
+NAMED |= {f'numpy.dtypes.{kind.__name__}': kind for kind in (type(np.dtype(code)) for code in np.typecodes['All'])}
+NAMED |= {
+    f'numpy.{core}.multiarray.{name}': value.__reduce__()[0]
+    for core in ('core', '_core')  # in NumPy 1 and in NumPy 2
     for name, value in (('_reconstruct', np.zeros(1)), ('scalar', np.float64(0)))
-]
+}
 # What MMEngine's log history is pickled with; only the history is lost.
-STAND_INS = [(Inert, 'builtins.getattr'), (Inert, 'mmengine.logging.history_buffer.HistoryBuffer')]
+NAMED |= {'builtins.getattr': Inert, 'mmengine.logging.history_buffer.HistoryBuffer': Inert}
 
 
 def read_checkpoint(path: Path) -> dict:
-    """Load a checkpoint of ours, MMEngine's or torch's with ``weights_only``, so that nothing in it is executed.
+    """Load a checkpoint of ours, MMEngine's or torch's, so that nothing in it is executed.
 
     Args:
         path (Path): A local file.
@@ -55,9 +56,13 @@ def read_checkpoint(path: Path) -> dict:
         ValueError: If it holds anything but weights and what MMEngine writes, or is damaged.
     """
     try:
-        with torch.serialization.safe_globals([*PLAIN, *STAND_INS]):
+        if torch.__version__ < (2, 6):
+            return load_named(path, NAMED)
+        with torch.serialization.safe_globals([(value, name) for name, value in NAMED.items()]):
             return torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file fails in many ways
         lines = str(error).strip().splitlines()
         reason = next((line.strip() for line in lines if 'GLOBAL' in line), (lines or [type(error).__name__])[0])
         raise ValueError(f'{path} cannot be read as a checkpoint of weights alone: {reason}') from error

@@ -6,6 +6,7 @@ from importlib import metadata
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import mmdet_nrpn
@@ -43,6 +44,17 @@ def test_one_version(repo):
 def test_extra_for_tests_is_pinned(repo, setup_cfg):
     extra = setup_cfg['options.extras_require']['test'].split()
     assert {*extra} <= {*pins(repo / 'requirements' / 'dev.txt')}
+
+
+@pytest.mark.parametrize('column, stack', [(2, 'onedl'), (3, 'openmmlab')])
+def test_a_stack_is_what_its_extra_takes_and_the_docs_say(repo, setup_cfg, column, stack):
+    pinned = pins(repo / 'requirements' / f'{stack}.txt')
+    extra = [Requirement(line) for line in setup_cfg['options.extras_require'][stack].split()]
+    assert len(extra) >= 3 and all(pinned[part.name] in part.specifier for part in extra)
+    table = re.findall(r'^\|.*\|$', (repo / 'docs' / 'get_started.md').read_text(), re.M)
+    told = ' '.join(row.split('|')[column] for row in table)
+    names = {name for name in pinned if re.search(r'^torch$|^numpy$|^setuptools$|mm(det|cv|engine)|mim$', name)}
+    assert len(names) == 7 and {name for name in names if pinned[name] not in told} == set()
 
 
 def test_no_requirement_is_pinned_twice(repo):

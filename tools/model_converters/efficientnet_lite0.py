@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from mmdet_nrpn.utils import read_checkpoint
+
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import Parser
 
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument('out', type=Path)
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(convert(torch.load(args.source, map_location='cpu', weights_only=True)), args.out)
+    torch.save(convert(read_checkpoint(args.source)), args.out)
     print(f'Weights: {args.out}')
 
 

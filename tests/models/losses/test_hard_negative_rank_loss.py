@@ -171,7 +171,8 @@ def test_memory_grows_linearly_with_anchors():
             HardNegativeRankLoss()(logits, positive, ~positive, torch.randn(2, num_anchors)).backward()
         return sum(max(event.self_cpu_memory_usage, 0) for event in profile.key_averages())
 
-    assert allocated(80_000) < 4.2 * allocated(20_000)
+    # 4 times, and 16 if each were compared with each; torch 2.1 counts what is freed elsewhere, or not
+    assert allocated(80_000) < 8 * allocated(20_000)
 
 
 @pytest.mark.parametrize(
