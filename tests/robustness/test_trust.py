@@ -31,7 +31,7 @@ def test_nothing_of_ours_loads_pickles(repo):
                 assert name == 'np.load' and safe.get('allow_pickle', 'False') == 'False', (
                     f'{path}:{node.lineno} {name}'
                 )
-    assert loads >= 2
+    assert loads >= 1
 
 
 class Evil:
@@ -51,10 +51,9 @@ def test_reading_a_checkpoint_executes_nothing(tmp_path, how, monkeypatch):
     assert not (tmp_path / 'executed').exists()
 
 
-@pytest.mark.parametrize('tool', ['tools/fold/strip.py', 'tools/model_converters/efficientnet_lite0.py'])
-def test_the_converters_execute_nothing(run_tool, tmp_path, tool):
+def test_strip_executes_nothing(run_tool, tmp_path):
     torch.save(
         dict(state_dict={'nrpn_head.a': torch.zeros(1)}, meta=Evil(tmp_path / 'executed')), tmp_path / 'evil.pth'
     )
-    done = run_tool(tool, tmp_path / 'evil.pth', tmp_path / 'out', TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1)
+    done = run_tool('tools/fold/strip.py', tmp_path / 'evil.pth', tmp_path / 'out', TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1)
     assert done.returncode != 0 and not (tmp_path / 'executed').exists()
