@@ -35,7 +35,7 @@ A region proposal network for MMDetection 3.x. It proposes boxes of objects, wit
 
 - **File**: `{file}`, SHA-256 `{sha256}`.
 - **Trained** on {train}: {steps} steps of {batch} images, {optimizer} at {rate:g}, seed {seed}, commit {commit}, {device}.
-- **Measured** on {test}, before the rounding to float16, in percent ([what the measures are](https://arxiv.org/abs/2208.01916)):
+- **Measured** on {test}, before the rounding to float16, in percent. AR@N is the average recall of the top N proposals, FP@N the share of false positives among them:
 
 | | {metrics} |
 | --- |{rules}
