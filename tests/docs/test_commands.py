@@ -23,6 +23,8 @@ ELSEWHERE = {
     'pip install -e .': '.dev_scripts/setup_env.sh',
     'VOC_ROOT=/data/VOCdevkit/ make results': 'tests/docs/test_site.py',
     'VOC_ROOT=': 'tests/test_real.py',
+    "pip install -e '.[photo]'": 'tests/test_photo.py',
+    'python -m mmdet_nrpn photo.jpg': 'tests/test_photo.py',
     'mim train onedl-mmdetection configs/nrpn/nrpn-focal_r50': 'tests/packaging/test_mim.py',
     'mim test': 'tests/packaging/test_mim.py',
     'mim gridsearch': 'tests/packaging/test_mim.py',

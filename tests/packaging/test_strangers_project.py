@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pretrained_lite0 import write_package
+
+from mmdet_nrpn import EfficientNetLite0
 
 pytestmark = pytest.mark.slow
 
@@ -85,3 +88,8 @@ def test_trains_measures_and_infers(wheel, make_environment, tmp_path):
     assert infer.returncode == 0, infer.stderr[-3000:]
     boxes, scores, masks = json.loads(infer.stdout.splitlines()[-1])
     assert boxes == scores == masks > 0
+
+    write_package(project, EfficientNetLite0().state_dict())
+    photo = environment.run('-m', 'mmdet_nrpn', 'data/images/0.png', cwd=project)
+    assert photo.returncode == 0, photo.stderr[-3000:]
+    assert photo.stdout.splitlines()[-1] == 'boxes/vis/0.png' and (project / 'boxes' / 'vis' / '0.png').exists()

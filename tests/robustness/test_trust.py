@@ -67,10 +67,9 @@ def test_reading_a_checkpoint_executes_nothing(tmp_path, save, monkeypatch):
     assert not (tmp_path / 'executed').exists()
 
 
-@pytest.mark.parametrize('tool', ['tools/fold/strip.py', 'tools/model_converters/efficientnet_lite0.py'])
-def test_the_converters_execute_nothing(run_tool, tmp_path, tool):
+def test_strip_executes_nothing(run_tool, tmp_path):
     torch.save(
         dict(state_dict={'nrpn_head.a': torch.zeros(1)}, meta=Evil(tmp_path / 'executed')), tmp_path / 'evil.pth'
     )
-    done = run_tool(tool, tmp_path / 'evil.pth', tmp_path / 'out', TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1)
+    done = run_tool('tools/fold/strip.py', tmp_path / 'evil.pth', tmp_path / 'out', TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1)
     assert done.returncode != 0 and not (tmp_path / 'executed').exists()

@@ -22,7 +22,6 @@ READ_FILES = [
     [*BENCHMARK, CONFIG, '--checkpoints', 'nowhere', '--dry-run'],
     [*BENCHMARK, '--rows', 'nowhere'],
     ['tools/check_config.py', CONFIG, 'nowhere'],
-    ['tools/model_converters/efficientnet_lite0.py', 'nowhere', 'new.pth'],
 ]
 
 
