@@ -1,8 +1,8 @@
-"""Region proposals of OpenCV's contrib modules, for images on a list: Selective Search and BING.
+"""Region proposals of OpenCV's contrib modules, for images on a list: Selective Search (fast) and BING.
 
     python -m venv .venv-contrib
     .venv-contrib/bin/pip install opencv-contrib-python-headless==4.12.0.88 rich
-    .venv-contrib/bin/python lab/scripts/opencv_proposals.py selective-search IMAGES LIST OUT
+    .venv-contrib/bin/python lab/scripts/opencv_proposals.py selective-search IMAGES LIST OUT --size 320
     .venv-contrib/bin/python lab/scripts/opencv_proposals.py bing IMAGES LIST OUT --files TRAINED > /dev/null
 
 IMAGES is a folder of .jpg, and LIST a file with their names. OUT gets a file per image with all boxes in OpenCV's
@@ -27,12 +27,13 @@ from rich.console import Console
 from rich.progress import track
 
 SEED = 0
+LAST = np.array([0, 0, 1, 1])  # from a last column and row to where they end
 
 
-def selective_search(image: np.ndarray, strategy: str) -> np.ndarray:
+def selective_search(image: np.ndarray) -> np.ndarray:
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(image)
-    getattr(search, strategy)()
+    search.switchToSelectiveSearchFast()
     ctypes.CDLL(None).srand(SEED)  # the ranks are from C's rand(), which cv2.setRNGSeed does not seed
     x, y, width, height = search.process().T
     return np.stack([x, y, x + width - 1, y + height - 1], axis=1)
@@ -55,34 +56,34 @@ def bing_model(files: Path, scratch: Path) -> 'cv2.saliency.ObjectnessBING':
     return model
 
 
-def propose(method: Callable[[np.ndarray], np.ndarray], images: Path, names: list, out: Path) -> None:
+def propose(method: Callable[[np.ndarray], np.ndarray], size: int | None, images: Path, names: list, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     todo = [name for name in names if not (out / f'{name}.npy').exists()]
     for name in track(todo, f'{len(todo)} of {len(names)} images', console=Console(stderr=True)):
-        boxes = method(cv2.imread(str(images / f'{name}.jpg')))
-        np.save(out / 'part.npy', boxes.astype(np.int16))
+        image = cv2.imread(str(images / f'{name}.jpg'))
+        scale = size / max(image.shape) if size else 1
+        boxes = method(cv2.resize(image, None, fx=scale, fy=scale))
+        np.save(out / 'part.npy', ((boxes + LAST) / scale - LAST).astype(np.float32))
         os.replace(out / 'part.npy', out / f'{name}.npy')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('method', choices=('selective-search', 'selective-search-single', 'bing'))
+    parser.add_argument('method', choices=('selective-search', 'bing'))
     parser.add_argument('images', type=Path)
     parser.add_argument('list', type=Path)
     parser.add_argument('out', type=Path)
+    parser.add_argument('--size', type=int, help='longer side to resize images to; boxes are those of the original')
     parser.add_argument('--files', type=Path, help="the folder of BING's trained files")
     args = parser.parse_args()
     if (args.method == 'bing') != (args.files is not None):
         parser.error('bing needs --files, and no other method has them')
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        methods = {
-            'selective-search': functools.partial(selective_search, strategy='switchToSelectiveSearchFast'),
-            'selective-search-single': functools.partial(selective_search, strategy='switchToSingleStrategy'),
-        }
+        method = selective_search
         if args.files:
-            methods['bing'] = functools.partial(bing, model=bing_model(args.files, Path(scratch)))
-        propose(methods[args.method], args.images, args.list.read_text().split(), args.out)
+            method = functools.partial(bing, model=bing_model(args.files, Path(scratch)))
+        propose(method, args.size, args.images, args.list.read_text().split(), args.out)
 
 
 if __name__ == '__main__':
