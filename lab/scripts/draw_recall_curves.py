@@ -31,7 +31,8 @@ def main() -> None:
         nums = sorted(int(found[1]) for key in means if (found := re.fullmatch(rf'{metric}@(\d+)', key)))
         for name, (dash, marker, _) in zip(ROWS, STYLES):
             axis.plot(nums, means.loc[name, [f'{metric}@{num}' for num in nums]], dash, marker=marker, label=name)
-        axis.set(xscale='log', xlabel='proposals per image', ylabel=title, xticks=nums, xticklabels=nums, ylim=(0, None))
+        axis.set(xscale='log', xlabel='proposals per image', ylabel=title, xticks=nums, xticklabels=nums)
+        axis.set_ylim(bottom=0)
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=3)

@@ -44,9 +44,7 @@ def bing(image: np.ndarray, model: 'cv2.saliency.ObjectnessBING') -> np.ndarray:
 
 
 def bing_model(files: Path, scratch: Path) -> 'cv2.saliency.ObjectnessBING':
-    """With the files of the colour space that the paper uses. From a second one on, OpenCV ranks by what lies beyond
-    the end of an array.
-    """
+    """With the files of one colour space. OpenCV has three, and of all that are there it joins the lists of boxes."""
     for file in files.glob('*MAXBGR*'):
         (scratch / file.name).symlink_to(file.resolve())
     cv2.setLogLevel(0)  # nothing of the missing colour spaces with each image
