@@ -89,10 +89,13 @@ def test_the_docs_rows_are_those_of_the_benchmarks_table(repo, results, page, ke
         assert re.search(rf'^\| {name} \|.*{shown}', table, re.M), (name, cells)
 
 
-def test_the_full_sizes_rows_are_those_of_its_runs(repo, results):
-    text = (repo / 'lab' / 'pages' / 'full_size.md').read_text().partition('\n## ')[0]
+@pytest.mark.parametrize(
+    'page, kept', [('full_size.md', 'full_size/runs.csv'), ('other_proposals.md', 'whole/other_proposals.csv')]
+)
+def test_rows_of_one_seed_are_those_of_their_runs(repo, results, page, kept):
+    text = (repo / 'lab' / 'pages' / page).read_text().partition('\n## ')[0]
     rows = re.findall(r'^\| `([\w-]+)`.*?((?: \| [\d.]+){8}) \|$', text, re.M)
-    runs = pd.read_csv(results('full_size/runs.csv'), comment='#', index_col='name')
+    runs = pd.read_csv(results(kept), comment='#', index_col='name')
     runs = 100 * runs[METRICS]
     assert {name for name, _ in rows} == set(runs.index)
     for name, cells in rows:
