@@ -13,7 +13,7 @@ RESULTS = Path(__file__).resolve().parents[1] / 'docs' / 'results'
 HEADS = {'AR_s@100': 'AR small', 'AR_m@100': 'medium'}
 README = {'rpn': ': stock', 'rpn-focal': ': focal loss', 'nrpn-focal': ': and ranking with an nRPN'}
 SHORT = ('AR@10', 'AR@100', 'FP@10', 'FP@100')
-DETECTIONS = ('mAP', 'AP50', 'AP75', 'FP/100')
+DETECTIONS = ('mAP', 'FP/100')
 LONG = ('AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'FP@10', 'FP@100')
 
 
