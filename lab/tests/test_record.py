@@ -68,6 +68,14 @@ def test_tables_of_hidden_classes_are_made_from_their_values(repo, path):
     assert expected in text, f'write this into hidden_classes.md:\n{expected}'
 
 
+def test_the_table_of_what_a_fit_is_made_on_is_made_from_its_values(repo, results):
+    values = pd.read_csv(results('fit_unseen.csv')).query('fold in (0.1, 0.3, 0.5)').sort_values(['name', 'fold'])
+    values['name'] += [f' by {fold:g}, {data}' for fold, data in zip(values.fold, values.fitted_on)]
+    expected = table(values.set_index(['name', 'seed'])[['AR@10', 'AR@100', 'FP@10', 'FP@100']])
+    text = (repo / 'lab' / 'pages' / 'finished_rpn.md').read_text()
+    assert expected in text, f'write this into finished_rpn.md:\n{expected}'
+
+
 @pytest.mark.parametrize(
     'page, start, kept, num, metrics',
     [
