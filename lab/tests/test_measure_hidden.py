@@ -24,7 +24,9 @@ def values(repo, tmp_path):
         metrics = views.metrics()
         bboxes = torch.tensor(proposals, dtype=torch.float32)
         proposals = InstanceData(bboxes=bboxes, scores=torch.arange(len(bboxes), 0, -1) / len(bboxes))
-        views.process(metrics, DetDataSample(metainfo=meta), proposals)
+        sample = DetDataSample(metainfo=meta)
+        sample.gt_instances = InstanceData(bboxes=torch.tensor(image['gt']['bboxes'], dtype=torch.float32))
+        views.process(metrics, sample, proposals)
         found = {name: metric.evaluate(1) for name, metric in metrics.items()}
         return {name: [found[name][f'proposal/{key}@10'] for key in ('AR', 'FP')] for name in found}
 

@@ -3,6 +3,7 @@
 import re
 import runpy
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from benchmark.report import paired_difference
 from PIL import Image
 
+HIDDEN = sorted((Path(__file__).parents[1] / 'results' / 'hidden').glob('*.csv'))
 # the columns of a page's table
 METRICS = ['AR@10', 'AR@100', 'AR@1000', 'AR_s@100', 'AR_m@100', 'AR_l@100', 'FP@10', 'FP@100']
 
@@ -52,6 +54,26 @@ def test_a_pages_table_is_made_from_its_values(repo, results, page, kept):
     assert f'results/{kept})' in text
     expected = table(pd.read_csv(results(kept), index_col=['name', 'seed']))
     assert expected in text, f'write this into {page}:\n{expected}'
+
+
+@pytest.mark.parametrize('path', HIDDEN, ids=lambda path: path.stem)
+def test_tables_of_hidden_classes_are_made_from_their_values(repo, path):
+    values = pd.read_csv(path)
+    is_folded = values.name == 'nrpn-focal'
+    values['name'] = values.name.where(~is_folded, [f'nrpn-focal folded by {fold:g}' for fold in values.fold])
+    shown = [f'{view} AR@{num}' for view in ('unseen', 'hidden', 'labelled') for num in (10, 100)]
+    shown += [f'{view} FP@{num}' for view in ('labelled', 'alone') for num in (10, 100)]
+    expected = table(values.set_index(['name', 'seed'])[shown])
+    text = (repo / 'lab' / 'pages' / 'hidden_classes.md').read_text()
+    assert expected in text, f'write this into hidden_classes.md:\n{expected}'
+
+
+def test_the_table_of_what_a_fit_is_made_on_is_made_from_its_values(repo, results):
+    values = pd.read_csv(results('fit_unseen.csv')).query('fold in (0.1, 0.3, 0.5)').sort_values(['name', 'fold'])
+    values['name'] += [f' by {fold:g}, {data}' for fold, data in zip(values.fold, values.fitted_on)]
+    expected = table(values.set_index(['name', 'seed'])[['AR@10', 'AR@100', 'FP@10', 'FP@100']])
+    text = (repo / 'lab' / 'pages' / 'finished_rpn.md').read_text()
+    assert expected in text, f'write this into finished_rpn.md:\n{expected}'
 
 
 @pytest.mark.parametrize(
