@@ -1,5 +1,7 @@
 import pytest
 import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.necks import FPN
 from pretrained_lite0 import renamed
 
 from mmdet_nrpn import EfficientNetLite0
@@ -45,3 +47,13 @@ def test_is_efficientnet_b0_without_squeeze_and_excite():
     assert not any('SELayer' in type(module).__name__ for module in backbone.modules())
     shapes = [tuple(level.shape[1:]) for level in backbone(torch.zeros(1, 3, 64, 96))]
     assert shapes == [(40, 8, 12), (112, 4, 6), (320, 2, 3)]
+
+
+def test_a_second_stage_sees_its_features_as_they_are():
+    """MMCV's RoIAlign against a convolution's output at a place, read by index."""
+    torch.manual_seed(0)
+    backbone, neck = EfficientNetLite0(), FPN([40, 112, 320], 8, 3)
+    with torch.no_grad():
+        level = neck(backbone(torch.randn(2, 3, 96, 128)))[0]
+        pooled = RoIAlign(1, 1 / 8, 1, aligned=True)(level, torch.tensor([[1, 40.0, 24, 48, 32]]))
+    assert torch.allclose(pooled[0, :, 0, 0], level[1, :, 3, 5], atol=1e-6)
