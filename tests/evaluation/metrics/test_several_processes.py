@@ -29,7 +29,7 @@ def evaluate(rank, world_size, kind, num, out):
         metric.process(None, [image(i % num)])
     metrics = metric.evaluate(num)
     (out / f'{rank}.json').write_text(json.dumps(metrics))
-    dist.destroy_process_group()
+    # the process ends here; torch 2.1's destroy_process_group was seen to wait for ever
 
 
 @pytest.mark.slow
