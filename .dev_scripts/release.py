@@ -64,11 +64,12 @@ def runs_of(name: str, cfg: Config, work_dir: Path) -> List[dict]:
     runs = read_runs(work_dir) if (work_dir / 'runs.csv').exists() else []
     today = config_hash(cfg)
     found = [run for run in runs if run['name'] == name and run['config_hash'] == today]
+    found.sort(key=lambda run: int(run['seed']))
     for run in found:
         run['folder'] = work_dir / name / f'seed{run["seed"]}'
     if not found or not (found[0]['folder'] / 'last_checkpoint').exists():
         raise ValueError(f'{work_dir} has no finished run of {name} as it is today, with its checkpoint: make results')
-    return sorted(found, key=lambda run: int(run['seed']))
+    return found
 
 
 def card(name: str, cfg: Config, runs: List[dict], file: Path) -> str:

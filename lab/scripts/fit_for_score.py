@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pandas as pd
 import torch
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures.bbox import bbox_overlaps
@@ -28,6 +27,7 @@ from fold.fit import fit, with_nrpn
 from fold.strip import strip
 from measure_detections import measure
 
+from lab.csv_lines import CSVLines
 from lab.features import FeatureDataset
 from mmdet_nrpn.models import HardNegativeRPNHead
 from mmdet_nrpn.utils import load_weights
@@ -84,13 +84,13 @@ def main() -> None:
     args.nms, args.score_thr, args.proposals, args.joinings, args.weights = [0.7], [0.0], [300], ['odds'], [0.0, 0.5]
     register_all_modules()
     torch.set_flush_denormal(True)
-    done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=['label', 'seed'])
+    lines = CSVLines(args.out, 4)
     (row,) = (row for row in rows_of_file(args.rows) if row.name == args.row)
     row.cfg.merge_from_dict(args.cfg_options)
     for seed in args.seeds:
         checkpoint = args.work_dir / row.name / f'seed{seed}' / f'iter_{row.cfg.train_cfg.max_iters}.pth'
         for label in args.labels:
-            if ((done.label == label) & (done.seed == seed)).any():
+            if lines.has(label=label, seed=seed):
                 continue
             cfg = with_nrpn(row.cfg)
             cfg.train_dataloader.dataset.update(type='FeatureDatasetWithClasses', folders=args.folders)
@@ -99,7 +99,7 @@ def main() -> None:
                 cfg.model.rpn_head.type = 'HitRPNHead'
                 HitRPNHead.detector = build_model(row.cfg).eval()
                 load_weights(HitRPNHead.detector, checkpoint)
-            fitted = fit(cfg, checkpoint, args.iters)
+            fitted, found = fit(cfg, checkpoint, args.iters), []
             for fold in args.folds:
                 with TemporaryDirectory() as folder:
                     path = Path(folder) / 'fitted.pth'
@@ -109,13 +109,11 @@ def main() -> None:
                     model = build_model(model_cfg).eval()
                     torch.save(strip(path, fold), path)
                     load_weights(model, path)
-                found = [
-                    dict(label=label, seed=seed, fold=fold, **setting._asdict(), **metrics)
-                    for setting, metrics in measure(row.cfg, model, args)
+                names = dict(label=label, seed=seed, fold=fold)
+                found += [
+                    dict(**names, **setting._asdict(), **values) for setting, values in measure(row.cfg, model, args)
                 ]
-                done = pd.concat([done, pd.DataFrame(found)], ignore_index=True)
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            done.to_csv(args.out, index=False, float_format='%.4f')
+            lines.add(found)
     print(f'All numbers: {args.out}')
 
 

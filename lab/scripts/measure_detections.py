@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Callable, Dict, Iterator, NamedTuple, Tuple
 
-import pandas as pd
 import torch
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, DictAction
@@ -26,6 +25,7 @@ from analysis_tools.sweep_objectness import build_evaluators, with_objectness
 from benchmark.runs import rows_of_file
 from detectors import build_model
 
+from lab.csv_lines import CSVLines
 from mmdet_nrpn.models.roi_heads import objectness_roi_head
 from mmdet_nrpn.models.roi_heads.objectness_roi_head import join_objectness
 from mmdet_nrpn.utils import load_weights
@@ -110,26 +110,20 @@ def main() -> None:
     args = parser.parse_args()
     register_all_modules()
     torch.set_flush_denormal(True)
-    done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=['row', 'seed'])
+    lines = CSVLines(args.out, 4)
     for row in rows_of_file(args.rows):
         for checkpoint in sorted((args.work_dir / row.name).glob('seed*/iter_*.pth')):
             seed = int(checkpoint.parent.name[len('seed') :])
             is_last = checkpoint.stem == f'iter_{row.cfg.train_cfg.max_iters}'
-            is_done = ((done.row == row.name) & (done.seed == seed)).any()
-            if not is_last or is_done or row.name not in (args.only or [row.name]):
+            if not is_last or lines.has(row=row.name, seed=seed) or row.name not in (args.only or [row.name]):
                 continue
             print(f'{row.name}, seed {seed}', flush=True)
             row.cfg.merge_from_dict(args.cfg_options)
             model = build_model(row.cfg).eval()
             load_weights(model, checkpoint)
             with_objectness(model.roi_head)
-            found = [
-                dict(row=row.name, seed=seed, **setting._asdict(), **metrics)
-                for setting, metrics in measure(row.cfg, model, args)
-            ]
-            done = pd.concat([done, pd.DataFrame(found)], ignore_index=True)
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            done.to_csv(args.out, index=False, float_format='%.4f')
+            measured = measure(row.cfg, model, args)
+            lines.add(dict(row=row.name, seed=seed, **setting._asdict(), **metrics) for setting, metrics in measured)
     print(f'All numbers: {args.out}')
 
 

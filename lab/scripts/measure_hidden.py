@@ -12,9 +12,8 @@ goes on where it stopped.
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence
+from typing import Dict, Iterator, Sequence
 
-import pandas as pd
 import torch
 from mmdet.datasets import VOCDataset
 from mmdet.structures import DetDataSample
@@ -23,12 +22,14 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
-from detectors import Detector, RPNOutputs, build, run
+from detectors import Detector, build, run
+from fold.sweep import folded
 
 from lab import FeatureDataset
+from lab.csv_lines import CSVLines
 from mmdet_nrpn import ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
-from mmdet_nrpn.utils import in_float32, rpn_of
+from mmdet_nrpn.utils import rpn_of
 
 BUDGET = 100
 VALUES = ['AR@10', 'AR@100', 'FP@10', 'FP@100']
@@ -78,15 +79,6 @@ class Views:
         return proposals[(best[0] < 0.5) | (best[1] > best[0])]
 
 
-def folded(of_rpn: RPNOutputs, fold: float) -> List[InstanceData]:
-    """Proposals of a batch, best first, in pixels of the original image."""
-    cls_scores, bbox_preds = in_float32(of_rpn.outs)
-    if fold:
-        cls_scores = [score - fold * n.float() for score, n in zip(cls_scores, of_rpn.nrpn_outs)]
-    metas = [sample.metainfo for sample in of_rpn.data_samples]
-    return of_rpn.head.predict_by_feat(cls_scores, bbox_preds, batch_img_metas=metas, rescale=True)
-
-
 def measure(detector: Detector, features: Path, folds: Sequence[float]) -> Iterator[dict]:
     """A line for each factor."""
     dataset = dict(type='FeatureDataset', folders=[features])
@@ -110,10 +102,10 @@ def main() -> None:
     parser.add_argument('--folds', type=float, nargs='+', default=[0.0], help='factors')
     args = parser.parse_args()
     torch.set_flush_denormal(True)
-    done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=['name', 'seed'])
+    lines = CSVLines(args.out, 6)
     for result in sorted(args.work_dir.glob('*/seed*/result.json')):
         name, seed = result.parts[-3], int(result.parent.name[len('seed') :])
-        if ((done.name == name) & (done.seed == seed)).any():
+        if lines.has(name=name, seed=seed):
             continue
         print(f'{name}, seed {seed}', flush=True)
         checkpoint = Path((result.parent / 'last_checkpoint').read_text().strip())
@@ -121,10 +113,7 @@ def main() -> None:
         # of each level; with 2000 the best hundred are the same, and NMS takes three times as long
         rpn_of(detector.model).test_cfg.nms_pre = 500
         measured = measure(detector, args.features, args.folds)
-        lines = pd.DataFrame([dict(name=name, seed=seed, **line) for line in measured])
-        done = pd.concat([done, lines], ignore_index=True)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        done.to_csv(args.out, index=False, float_format='%.6f')
+        lines.add(dict(name=name, seed=seed, **line) for line in measured)
     print(f'All numbers: {args.out}')
 
 

@@ -12,6 +12,7 @@ from typing import List
 
 import pandas as pd
 from matplotlib.figure import Figure
+from mmdet.utils import InstanceList
 from mmengine.runner import Runner
 
 from mmdet_nrpn import NRPNHead, ProposalMetric
@@ -20,9 +21,18 @@ from mmdet_nrpn.utils import in_float32, rpn_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import Parser, at_least, new_file, told
-from detectors import Detector, build, run
+from detectors import Detector, RPNOutputs, build, run
 
 BUDGETS = (10, 100)
+
+
+def folded(of_rpn: RPNOutputs, fold: float) -> InstanceList:
+    """The proposals of a batch with the nRPN folded in by a factor, best first, in pixels of the original image."""
+    cls_scores, bbox_preds = in_float32(of_rpn.outs)
+    if fold:  # without an nRPN there is 0 alone
+        cls_scores = [score - fold * n.float() for score, n in zip(cls_scores, of_rpn.nrpn_outs)]
+    metas = [sample.metainfo for sample in of_rpn.data_samples]
+    return of_rpn.head.predict_by_feat(cls_scores, bbox_preds, batch_img_metas=metas, rescale=True)
 
 
 def sweep(detector: Detector, folds: List[float]) -> pd.DataFrame:
@@ -37,13 +47,9 @@ def sweep(detector: Detector, folds: List[float]) -> pd.DataFrame:
     for metric in metrics.values():
         metric.ground_truth = ground_truth
     for batch, (of_rpn,) in run([detector], loader, 'Measuring'):
-        cls_scores, bbox_preds = in_float32(of_rpn.outs)
-        metas = [sample.metainfo for sample in of_rpn.data_samples]
         for fold, metric in metrics.items():
-            folded = [score - fold * n.float() for score, n in zip(cls_scores, of_rpn.nrpn_outs)]
-            results = of_rpn.head.predict_by_feat(folded, bbox_preds, batch_img_metas=metas, rescale=True)
-            for sample, result in zip(of_rpn.data_samples, results):
-                sample.pred_instances = result
+            for sample, proposals in zip(of_rpn.data_samples, folded(of_rpn, fold)):
+                sample.pred_instances = proposals
                 metric.process(batch, [sample.to_dict()])
     measured = {f'{fold:g}': metric.evaluate(len(loader.dataset)) for fold, metric in metrics.items()}
     return pd.DataFrame(measured).T.rename(columns=lambda name: name.split('/')[-1]).rename_axis('fold')
