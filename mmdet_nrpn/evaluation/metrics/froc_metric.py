@@ -11,7 +11,7 @@ from terminaltables import AsciiTable
 from ...utils import bboxes_of, check_number
 from ..comparable import transforms_of
 from ..functional import FROCCurve, froc_curve, match_detections
-from .ground_truth_metric import GroundTruthMetric, listed
+from .ground_truth_metric import GroundTruthMetric, listed, ranked
 
 RATES = np.array([0.125, 0.25, 0.5, 1, 2, 4, 8])
 RECALLS = (0.5, 0.8, 0.9)
@@ -103,9 +103,8 @@ class FROCMetric(GroundTruthMetric):
             )
             if self.class_agnostic:
                 objects, ignored = (group._replace(labels=0 * group.labels - 1) for group in (objects, ignored))
-            scores, order = detected['scores'].cpu().float().sort(descending=True, stable=True)
-            scored = scores > -np.inf  # which NaN, that a diverged network gives, is not either
-            scores, order = scores[scored], order[scored]
+            order = ranked(detected['scores'])
+            scores = detected['scores'].cpu()[order].float()
             bboxes, labels = bboxes_of(detected, scores.double())[order], detected['labels'].cpu()[order].numpy()
             state = match_detections(bboxes, labels, objects, ignored, self.iou_thrs)
             gt_labels = np.append(objects.labels, ignored.labels)

@@ -2,8 +2,10 @@ from logging import Logger
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple, Union
 
+import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
+from torch import Tensor
 
 from ...utils import can_become_file, running_loop
 from ..ground_truth import GroundTruth, Objects
@@ -55,6 +57,12 @@ class GroundTruthMetric(BaseMetric):
     def _require(self, condition: Any, rule: str, value: object) -> None:
         if not condition:
             raise ValueError(f'{type(self).__name__}: {rule}, got {value!r}')
+
+
+def ranked(scores: Tensor) -> Tensor:
+    """Indices by falling score. What has -inf or NaN, which a diverged network gives, is left out."""
+    order = scores.cpu().argsort(descending=True, stable=True)
+    return order[scores.cpu()[order] > -np.inf]
 
 
 def listed(value: object) -> list:

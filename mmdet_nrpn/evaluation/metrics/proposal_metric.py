@@ -9,7 +9,7 @@ from terminaltables import AsciiTable
 
 from ...utils import check_number, clip_bboxes, false_positives
 from ..functional import match_proposals
-from .ground_truth_metric import GroundTruthMetric, listed
+from .ground_truth_metric import GroundTruthMetric, listed, ranked
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
 # COCO's, in pixels of the original image: (suffix, from, to), both inclusive as in COCOeval
@@ -32,8 +32,8 @@ class ProposalMetric(GroundTruthMetric):
     - ``FP@N``: mean over images (those with proposals) of the share of false positives in the top N, as
       :func:`~mmdet_nrpn.utils.false_positives` defines them for the training of nRPN.
 
-    Ignored objects need not be found, and a proposal on one is not false. A recall of no objects is -1, as in
-    COCOeval.
+    Ignored objects need not be found, and a proposal on one is not false. A score of NaN or -inf is no proposal. A
+    recall of no objects is -1, as in COCOeval.
 
     Args:
         proposal_nums (int | Sequence[int]): Budgets N per image. Defaults to (10, 50, 100, 300, 1000).
@@ -95,8 +95,8 @@ class ProposalMetric(GroundTruthMetric):
             ValueError: If a sample has no ground truth, or it is not known in which pixels.
         """
         for sample, objects, ignored in self._with_objects(data_batch, data_samples):
-            order = sample['pred_instances']['scores'].cpu().argsort(descending=True, stable=True)
-            bboxes = sample['pred_instances']['bboxes'].cpu()[order[: self.budgets[-1]]]
+            order = ranked(sample['pred_instances']['scores'])[: self.budgets[-1]]
+            bboxes = sample['pred_instances']['bboxes'].cpu()[order]
             self.results.append(self._count(bboxes, objects.bboxes, ignored.bboxes, sample.get('ori_shape')))
 
     def _count(

@@ -194,6 +194,13 @@ def test_unsorted_scores_and_surplus_proposals():
     assert evaluate([(gts, ignored, proposals[order], scores[order])]) == plain
 
 
+@pytest.mark.parametrize('score', [np.nan, -np.inf])
+def test_a_score_that_is_none_is_no_proposal(score):
+    gts, ignored, proposals, scores = random_image(np.random.default_rng(3), 50)
+    more = [np.concatenate([gts, proposals]), np.append(np.full(len(gts), score, np.float32), scores)]
+    assert evaluate([(gts, ignored, *more)]) == evaluate([(gts, ignored, proposals, scores)])
+
+
 def test_curves_are_written_and_agree_with_the_metrics(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / 'new' / 'proposals.json'
