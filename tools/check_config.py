@@ -26,7 +26,7 @@ from arguments import Parser, existing_file
 from config_check.data_check import build_checked, compare_labels
 from config_check.explain import explain, named
 from config_check.training_check import check_training, check_weights
-from detectors import build_model
+from detectors import build_model, read_config
 
 
 class Row(NamedTuple):
@@ -90,7 +90,13 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument('configs', type=existing_file, nargs='+')
     configs = parser.parse_args().configs
-    wrong = problems(Row(str(config), Config.fromfile(config)) for config in configs)
+    rows, wrong = [], []
+    for config in configs:
+        try:
+            rows.append(Row(str(config), read_config(config)))
+        except ValueError as error:
+            wrong.append(str(error))
+    wrong += problems(rows)
     if wrong:
         sys.exit('\n'.join(wrong))
     print(f'{len(configs)} configs and their data: nothing wrong was found')

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import torch
+from config_check.explain import named
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -19,6 +20,12 @@ from torch.utils.data import DataLoader
 
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import NRPN_PREFIX, load_weights, rpn_of
+
+
+def read_config(path: Path) -> Config:
+    """A config; a ValueError that names it says what is wrong with it, such as a base that is not there."""
+    with named(str(path)):
+        return Config.fromfile(path)
 
 
 def build_model(cfg: Config) -> nn.Module:
@@ -84,7 +91,7 @@ def build(config: Path, checkpoint: Path) -> Detector:
     Raises:
         ValueError: If the checkpoint does not fit, or the model has no RPN of its own.
     """
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     try:
         model = build_detector(cfg).eval()
         nrpn = getattr(rpn_of(model), 'nrpn_head', None)

@@ -71,7 +71,7 @@ def settings_of(args: argparse.Namespace) -> Iterator[Setting]:
 def measure(cfg: Config, model: nn.Module, args: argparse.Namespace) -> Iterator[Tuple[Setting, dict]]:
     """Metrics of one detector by setting."""
     loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
-    evaluators = {setting: build_evaluators(cfg, loader.dataset) for setting in settings_of(args)}
+    evaluators = {setting: build_evaluators(cfg, loader.dataset, args.out.parent) for setting in settings_of(args)}
     count = dict.fromkeys(evaluators, 0)
     for data in tqdm(loader, mininterval=5):
         batch = model.data_preprocessor(data, False)

@@ -125,6 +125,12 @@ def test_a_size_without_objects_is_a_dash(finished, table_of):
     assert set(table_of(asked)[0]['AR small']) == {'-'}
 
 
+def test_negative_measures_of_a_tracker_are_measures(finished, table_of):
+    asked = finished({STOCK: [0.2, 0.2]}, metrics={'motchallenge-metric/MOTA': -0.05})
+    cells, _ = table_of(asked + finished({OURS: [0.2, 0.2]}, metrics={'motchallenge-metric/MOTA': 0.1}))
+    assert list(cells['motchallenge-metric/MOTA']) == ['-5.0 ± 0.0', '10.0 ± 0.0', '+15.0 ± 0.0']
+
+
 def test_a_line_of_the_log_that_was_cut_short_or_is_of_no_training_is_passed_over(tmp_path):
     log = tmp_path / '20260101_100000' / 'vis_data' / 'scalars.json'
     log.parent.mkdir(parents=True)

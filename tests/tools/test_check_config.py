@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import check_config
 import pytest
 import spoiled_data as spoil
 import torch
@@ -129,6 +130,21 @@ def test_a_dry_run_and_the_command_end_in_that_line(run_tool, repo, make_own, to
     assert not (repo / 'work_dirs' / 'never').exists()
 
 
+def test_configs_that_cannot_be_read_are_told_beside_the_others(make_own, tmp_path, monkeypatch):
+    other = make_own('voc', classes=('Disc', 'Square')).source
+    wrong = {"_base_ = ['./nowhere.py']": 'nowhere.py', 'model = dict(': 'SyntaxError', 'model = x': "name 'x'"}
+    files = [tmp_path / f'wrong{number}.py' for number in range(len(wrong))]
+    for file, text in zip(files, wrong):
+        file.write_text(text)
+    monkeypatch.setattr('sys.argv', ['check_config.py', *map(str, files), other])
+    with pytest.raises(SystemExit) as ended:
+        check_config.main()
+    lines = ended.value.code.splitlines()
+    assert [line.split(': ')[0] for line in lines] == [*map(str, files), other]
+    for line, words in zip(lines, wrong.values()):
+        assert words in line
+
+
 @pytest.mark.parametrize('part, is_right', [('backbone', False), ('roi_head', True)])
 def test_a_checkpoint_has_to_have_the_model(make_own, tmp_path, part, is_right):
     """An RPN's may be that of a two-stage detector."""
@@ -141,7 +157,7 @@ def test_a_checkpoint_has_to_have_the_model(make_own, tmp_path, part, is_right):
     assert line is None if is_right else 'other.pth is of another model' in line
 
 
-@pytest.mark.parametrize('given', ['http://127.0.0.1:9/weights-1.pth', 'open-mmlab://resnet50_v1c'])
+@pytest.mark.parametrize('given', ['http://127.0.0.1:9/weights-1.pth', 'open-mmlab://resnet50_v1c', 'openmmlab://resnet50_caffe'])
 @pytest.mark.parametrize(
     'lines, key',
     [
@@ -162,6 +178,27 @@ def test_weights_that_cannot_be_downloaded_are_named(make_own, tmp_path, monkeyp
     os.makedirs(os.path.dirname(place))
     open(place, 'w').close()
     assert told(run) is None
+
+
+@pytest.mark.parametrize(
+    'given, words',
+    [
+        ('weights/resnet18.pth', 'weights/resnet18.pth is not there'),
+        ('torchvison://resnet50', 'torchvison:.*resnet50 is not there'),
+        ('mmcls://resnet5', "mmcls:// has no 'resnet5'; check its spelling"),
+        ('open-mmlab://resnet50_v1x', "open-mmlab:// has no 'resnet50_v1x'; check its spelling"),
+    ],
+)
+def test_weights_that_are_nowhere_are_named(make_own, given, words):
+    lines = f"model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='{given}')"
+    line = told(make_own('voc', lines=lines))
+    assert re.search(f"model.backbone.init_cfg.checkpoint='{given}': {words}", line), line
+
+
+def test_weights_that_are_here_pass(make_own, tmp_path):
+    torch.save({}, tmp_path / 'here.pth')
+    lines = f"model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='{tmp_path}/here.pth')"
+    assert told(make_own('voc', lines=lines)) is None
 
 
 def test_a_tracker_passes(run_tool, shapes, tracker):

@@ -58,6 +58,8 @@ GOOD = f'{{configs}}/{STOCK}.py'
     [
         ({'mine': {'config': 'nowhere.py'}}, "row 'mine': config .*nowhere.py is not there"),
         ({'mine': {}}, "row 'mine': config .* is not there"),
+        ({'mine': {'config': __file__}}, "row 'mine': .*test_rows.py"),
+        ({'mine': {'config': GOOD, 'param_scheduler.9.end': 5}}, "row 'mine': KeyError"),
         ({'mine': {'config': GOOD, 'modle.rpn_head.type': 'RPNHead'}}, "row 'mine': modle.rpn_head.type would change"),
         ({'a/b': {'config': GOOD}}, "row 'a/b': .* without '/'"),
         ({'..': {'config': GOOD}}, "row '..': .* without '/'"),

@@ -3,11 +3,18 @@ import json
 import pandas as pd
 import pytest
 import torch
+from analysis_tools.sweep_objectness import first_columns, sweep, with_objectness
 from as_coco import CLASSES, as_coco
+from detectors import Detector, build
+from mmdet.models.detectors import PanopticFPN
+from mmdet.models.roi_heads import GridRoIHead, MultiInstanceRoIHead, SparseRoIHead, StandardRoIHead
 from mmdet.registry import MODELS
 from mmengine.hub import get_config
 from mmengine.runner import Runner
 from small_detector import smaller
+
+from mmdet_nrpn import FROCMetric
+from mmdet_nrpn.evaluation import GroundTruth
 
 TOOL = 'tools/analysis_tools/sweep_objectness.py'
 OURS = """
@@ -83,3 +90,36 @@ def test_names_the_key_that_is_missing(run_tool, stock, key, tmp_path):
     config.write_text(config.read_text() + (f"model['{key[6:]}'] = None\n" if '.' in key else f'{key} = None\n'))
     done = run_tool(TOOL, config, checkpoint, '--out', tmp_path / 'sweep.png')
     assert done.returncode == 1 and f'{key} is not there' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_a_froc_metric_of_the_config_is_the_one_that_is_told(stock, tmp_path):
+    """It writes its figure for each weight. mAP comes first, where the config's metric has each class before it."""
+    detector = build(*stock)
+    coco = dict(detector.cfg.val_evaluator, classwise=True)
+    detector.cfg.val_evaluator = [coco, dict(type='mmdet_nrpn.FROCMetric', iou_thrs=0.75, out_file='mine/froc.png')]
+    (told,) = sweep(detector, [0], tmp_path / 'out').to_dict('records')
+    assert (tmp_path / 'out' / 'weight0' / 'froc.png').exists()
+    metric, loader = FROCMetric(iou_thrs=0.75), Runner.build_dataloader(detector.cfg.val_dataloader)
+    metric.ground_truth = GroundTruth(loader.dataset)
+    with torch.no_grad():
+        for batch in loader:
+            metric.process(batch, [sample.to_dict() for sample in detector.model.test_step(batch)])
+    for key, value in metric.evaluate(len(loader.dataset)).items():
+        assert told[key] == pytest.approx(value, nan_ok=True), key
+    assert 0 < told['froc/mean_recall'] < 1
+    assert 'coco/disc_precision' in told
+    assert first_columns(pd.DataFrame([told])) == [f'coco/bbox_mAP{part}' for part in ('', '_50', '_75')]
+
+
+@pytest.mark.parametrize('kind', [GridRoIHead, MultiInstanceRoIHead, SparseRoIHead])
+def test_heads_that_choose_boxes_in_a_way_of_their_own_are_refused(kind):
+    with pytest.raises(ValueError, match=f"model.roi_head.type='{kind.__name__}' chooses boxes"):
+        with_objectness(kind.__new__(kind))
+
+
+def test_a_segmentor_is_refused(tmp_path):
+    model = PanopticFPN.__new__(PanopticFPN)
+    torch.nn.Module.__init__(model)
+    object.__setattr__(model, 'roi_head', StandardRoIHead.__new__(StandardRoIHead))
+    with pytest.raises(ValueError, match="model.type='PanopticFPN' returns segments"):
+        sweep(Detector(None, model, False), [0], tmp_path)

@@ -103,7 +103,7 @@ def table(runs: pd.DataFrame, asked: List[Tuple[str, int]]) -> pd.DataFrame:
     names = list(dict.fromkeys([*(name for name, _ in asked), *sorted(runs['name'])]))
     short = [name.split('_')[0] for name in names]
     labels = dict(zip(names, short if len({*short}) == len(names) else names))
-    measured = runs.assign(**{key: runs[key].where(runs[key] >= 0) for key in shown})  # -1: no object of a size
+    measured = runs.assign(**{key: runs[key].where(runs[key] != -1) for key in shown})  # -1: no object of a size
     by_name = {name: measured[measured['name'] == name].set_index('seed').sort_index() for name in names}
     lines: Dict[str, dict] = {}
     for name, ours in by_name.items():

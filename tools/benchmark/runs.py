@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from detectors import imports_with_package
+from config_check.explain import named
+from detectors import imports_with_package, read_config
 from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -34,7 +35,7 @@ class Row(NamedTuple):
 
 def rows_of_configs(paths: List[Path]) -> List[Row]:
     """A row for each config, named after its file."""
-    return [Row(path.stem, path, Config.fromfile(path)) for path in paths]
+    return [Row(path.stem, path, read_config(path)) for path in paths]
 
 
 def rows_of_file(path: Path) -> List[Row]:
@@ -63,12 +64,13 @@ def _row(path: Path, name: str, changes: Dict[str, object]) -> Row:
     source = path.parent / str(changes.pop('config', ''))
     if not source.is_file():
         raise ValueError(f'{of_row}: config {source} is not there')
-    cfg = Config.fromfile(source)
-    known = {*cfg, *inspect.signature(Runner.__init__).parameters}
-    for key in changes:
-        if key.split('.')[0] not in known:
-            raise ValueError(f'{of_row}: {key} would change nothing, for no config has it; check its spelling')
-    cfg.merge_from_dict(changes)
+    with named(of_row):
+        cfg = read_config(source)
+        known = {*cfg, *inspect.signature(Runner.__init__).parameters}
+        for key in changes:
+            if key.split('.')[0] not in known:
+                raise ValueError(f'{key} would change nothing, for no config has it; check its spelling')
+        cfg.merge_from_dict(changes)
     return Row(name, source, cfg)
 
 

@@ -36,4 +36,4 @@ def absence(path: Path) -> str:
     beside = (other for other in path.parent.glob('*') if other.is_file())
     if alike := sorted(other.name for other in beside if other.stem.lower() == path.stem.lower()):
         return f'{path} is not there, but {alike[0]} is; rename such files, or write that name'
-    return f'{path} is not there; check data_root, ann_file, data_prefix or what sets them'
+    return f'{path} is not there; check data_root, ann_file, data_prefix, or what else names it'

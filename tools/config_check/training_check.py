@@ -11,11 +11,18 @@ from mmdet.registry import HOOKS, LOG_PROCESSORS, LOOPS, PARAM_SCHEDULERS, VISBA
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner.checkpoint import get_external_models, get_mmcls_models, get_torchvision_models
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+    load_from_local,
+)
 
 from mmdet_nrpn.utils import read_checkpoint
 
-from .explain import named
+from .explain import absence, named
 
 PARTS = ('default_hooks', 'custom_hooks', 'train_cfg', 'val_cfg', 'log_processor', 'visualizer')
 REGISTRIES = (HOOKS, LOOPS, LOG_PROCESSORS, VISUALIZERS, VISBACKENDS)
@@ -90,8 +97,15 @@ def check_weights(cfg: Config) -> None:
         if not isinstance(url, str) or not key.endswith(('.checkpoint', '.pretrained', 'load_from')):
             continue
         with named(f'{key}={url!r}'):
+            is_local = CheckpointLoader._get_checkpoint_loader(url) is load_from_local
+            if is_local and not Path(url).expanduser().is_file():
+                raise ValueError(absence(Path(url)))
             for prefix in filter(url.startswith, ADDRESSES):
-                url = ADDRESSES[prefix]().get(url.removeprefix(prefix), '')
+                known, name = ADDRESSES[prefix](), url.removeprefix(prefix)
+                name = get_deprecated_model_names().get(name, name)
+                if name not in known:
+                    raise ValueError(f'{prefix} has no {name!r}; check its spelling')
+                url = known[name]
             file = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(url).path).name)
             if url.startswith('http') and not file.exists():
                 with named(f'get {url} elsewhere and put it there as {file}, for it cannot be downloaded'):

@@ -28,7 +28,7 @@ from mmdet_nrpn.utils import NRPN_PREFIX, load_weights, rpn_of, without_nrpn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import Parser, at_least, new_file, told
-from detectors import build_detector, imports_with_package, require_detector, tell_step
+from detectors import build_detector, imports_with_package, read_config, require_detector, tell_step
 from fold.strip import kept_meta
 from whole_files import written_beside
 
@@ -117,7 +117,7 @@ def main() -> None:
         if path.exists():
             parser.error(f'--out {args.out}: {path} is there already; name another file')
     with told():
-        cfg = with_nrpn(Config.fromfile(args.config))
+        cfg = with_nrpn(read_config(args.config))
         fitted = fit(cfg, args.checkpoint, args.iters)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(args.out) as weights, written_beside(out_config) as config:
