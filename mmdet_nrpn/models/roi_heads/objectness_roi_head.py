@@ -51,8 +51,8 @@ class ObjectnessMixin(BaseRoIHead):
     is any trained RPN, and odds measured better than the product.
 
     Written before a RoI head of your own (``class Mine(ObjectnessMixin, MyRoIHead)``), it needs that head's
-    ``predict_bbox`` to return boxes and the scores of all classes, a row per proposal, if ``rcnn_test_cfg`` is None, and
-    else to do no more than to choose from them. ``StandardRoIHead`` and ``CascadeRoIHead`` do so, and those of Grid,
+    ``predict_bbox`` to return boxes and the scores of all classes, a row per proposal, if ``rcnn_test_cfg`` is None,
+    and otherwise only to choose from them. ``StandardRoIHead`` and ``CascadeRoIHead`` do so; those of Grid R-CNN,
     Sparse R-CNN and CrowdDet do not.
 
     Raises:
