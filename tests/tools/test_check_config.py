@@ -157,7 +157,9 @@ def test_a_checkpoint_has_to_have_the_model(make_own, tmp_path, part, is_right):
     assert line is None if is_right else 'other.pth is of another model' in line
 
 
-@pytest.mark.parametrize('given', ['http://127.0.0.1:9/weights-1.pth', 'open-mmlab://resnet50_v1c', 'openmmlab://resnet50_caffe'])
+@pytest.mark.parametrize(
+    'given', ['http://127.0.0.1:9/weights-1.pth', 'open-mmlab://resnet50_v1c', 'openmmlab://resnet50_caffe']
+)
 @pytest.mark.parametrize(
     'lines, key',
     [
