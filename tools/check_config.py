@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parent))
 from arguments import Parser, existing_file
 from config_check.data_check import build_checked, compare_labels
 from config_check.explain import explain, named
-from config_check.training_check import check_training, check_weights
+from config_check.training_check import check_evaluator, check_training, check_weights
 from detectors import build_model, read_config
 
 
@@ -71,6 +71,8 @@ def _check(cfg: Config, checkpoint: Optional[Path], datasets: Dict[str, Dataset]
     val_set = _build_data(cfg, 'val_dataloader', datasets)
     if not is_tracker:
         GroundTruth(val_set)(val_set[0]['data_samples'].to_dict())  # as the metric will take it
+    if cfg.get('val_evaluator'):
+        check_evaluator(cfg)
     if checkpoint is None:
         if not is_tracker:  # MMDetection's train on one of the classes that they have in validation
             compare_labels(train_set, val_set, model)

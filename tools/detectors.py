@@ -107,13 +107,8 @@ def build(config: Path, checkpoint: Path) -> Detector:
 def run(detectors: List[Detector], loader: DataLoader, doing: str) -> Iterator[Tuple[dict, List[RPNOutputs]]]:
     """Run the RPNs of detectors over a loader's batches: each batch, and what each detector makes of it.
 
-    Args:
-        detectors (list[Detector]): They see the same images, each through its own data preprocessor.
-        loader (DataLoader): Of a test pipeline.
-        doing (str): In words, beside the progress bar.
-
-    Raises:
-        ValueError: If an image's objects are not known in pixels of the original image.
+    They see the same images, each through its own data preprocessor. ``doing`` stands beside the progress bar. A
+    ValueError tells if an image's objects are not known in pixels of the original image.
     """
     ground_truth = GroundTruth(loader.dataset)
     for batch in track(loader, doing):

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from benchmark.__main__ import environment, time_training
+from benchmark.__main__ import environment, execute, time_training
 from mmengine.config import Config
 from stack import REPEATING_WORKERS
 
@@ -154,6 +155,22 @@ def test_a_tables_command_can_be_given_again(run_tool, tmp_path):
     done = run_tool('tools/benchmark', DEMO, '--table', '--work-dir', work)
     assert done.returncode == 0 and 'rpn: seeds [0, 1] missing' in done.stdout, done.stderr
     assert f"# command: python tools/benchmark {DEMO} --table --work-dir '{work}'" in (work / 'runs.csv').read_text()
+
+
+def test_a_gpu_has_one_run_at_a_time(monkeypatch, tmp_path):
+    """The first run is the longest; the others share the other GPU."""
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
+    say = "import os, sys, time; time.sleep(float(sys.argv[1])); print(os.environ['CUDA_VISIBLE_DEVICES'])"
+
+    def run(number, seconds):
+        command = f'{shlex.quote(sys.executable)} -c {shlex.quote(say)} {seconds} > {tmp_path}/{number}'
+        return SimpleNamespace(
+            name='a', seed=number, is_finished=lambda: number == 0, command=lambda: ['sh', '-c', command]
+        )
+
+    assert execute([run(number, 2 if number == 1 else 0) for number in range(5)], 2) == 0
+    first, *others = [(tmp_path / str(number)).read_text() for number in range(1, 5)]
+    assert {first} | {*others} == {'4\n', '7\n'} and first not in others
 
 
 def test_gpus_and_cores_are_shared(monkeypatch):

@@ -92,6 +92,12 @@ def test_objects_are_those_of_the_data_set_whatever_the_pipeline_does(make_page)
     assert make_page(pipeline(LOAD, ANNOTATIONS, RESIZE, PACK)) == expected
 
 
+def test_padding_is_no_part_of_the_image(make_page):
+    padded = make_page(pipeline(LOAD, RESIZE, dict(type='Pad', size=(192, 224)), ANNOTATIONS, PACK))
+    expected = make_page(pipeline(LOAD, RESIZE, ANNOTATIONS, PACK))
+    assert [image['jpeg'] for image in padded] == [image['jpeg'] for image in expected]
+
+
 def test_grey_images(make_page):
     images = make_page(GREY_MODEL + pipeline(LOAD_GREY, RESIZE, ANNOTATIONS, PACK))
     assert all(image['jpeg'].startswith('data:image/jpeg;base64,') for image in images)

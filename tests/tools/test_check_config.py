@@ -52,6 +52,9 @@ WRONG = [
     ("visualizer = dict(type='Visualiser')", "visualizer: .*'Visualiser'.* is not registered"),
     ("visualizer = dict(type='Visualizer', vis_backends=[dict(type='Board')])", "backends.0: .*'Board'.* is not reg"),
     ("train_cfg = dict(type='IterLoop', max_iters=5)", "train_cfg: .*'IterLoop'.* is not registered"),
+    ("val_evaluator = dict(_delete_=True, type='CocoMetrc')", "val_evaluator: type='CocoMetrc' is not registered"),
+    ("val_evaluator = dict(_delete_=True, type='CocoMetric', metrc='bbox')", "val_evaluator: .*'metrc'"),
+    ("val_evaluator = dict(_delete_=True, type='CocoMetric', ann_file='no.json')", 'val_evaluator: .*no.json.? '),
     ('default_hooks = dict(checkpoint=None)', 'default_hooks.checkpoint=None does not save .*take'),
     *((f'{SAVE}{interval}))', NOT_SAVED) for interval in (3, -1, 9999, '50, save_begin=20')),
 ]

@@ -232,6 +232,38 @@ def test_a_head_without_room_for_a_class(make_own):
     assert 'num_classes=2 for 3 classes' in told(make_own('coco', template=DETECTOR, lines=lines))
 
 
+def test_a_mask_head_without_room_for_a_class(make_own):
+    mask = "mask_head=dict(type='FCNMaskHead', num_classes=2)"
+    extractor = 'mask_roi_extractor=_base_.model.roi_head.bbox_roi_extractor'
+    lines = f'model["roi_head"] = dict({mask}, {extractor})'
+    assert 'mask_head has num_classes=2 for 3 classes' in told(make_own('coco', template=DETECTOR, lines=lines))
+
+
+# --- what the network or the evaluation needs beside boxes
+
+MASKS = """
+masks = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+train_dataloader['dataset'].update(pipeline=[_base_.train_pipeline[0], masks, dict(type='PackDetInputs')])
+"""
+
+
+@pytest.mark.parametrize('without', [0, 1])
+def test_objects_without_a_mask_where_masks_are_loaded(make_own, without):
+    how = spoil.items('annotations', lambda item: item['id'] > without, segmentation=[[0, 0, 9, 0, 9, 9]])
+    line = told(make_own('coco', spoil=how, lines=MASKS))
+    assert re.search(r'\.jpg has an object without a mask; write its', line) if without else line is None, line
+
+
+@pytest.mark.parametrize(
+    'values, is_right', [(dict(iscrowd=0), True), (dict(iscrowd=None), False), (dict(id=lambda item: 'a'), False)]
+)
+def test_what_cocos_evaluation_cannot_read(make_own, shapes, values, is_right):
+    how = spoil.items('annotations', lambda item: item['id'] == 1, 'val', **values)
+    evaluator = f"dict(_delete_=True, type='CocoMetric', ann_file='{shapes}/annotations/val.json')"
+    line = told(make_own('coco', spoil=how, lines=f'val_evaluator = {evaluator}'))
+    assert line is None if is_right else 'needs a number as id, and iscrowd; write 0' in line, line
+
+
 class OtherKey(CocoDataset):  # as MMDetection's of panoptic segmentation
     def parse_data_info(self, raw_data_info):
         items = [dict(item, bbox=item['box']) for item in raw_data_info['raw_ann_info']]

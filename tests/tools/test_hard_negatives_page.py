@@ -35,8 +35,8 @@ def open_page(browser, tmp_path):
     page.on('pageerror', lambda error: wrong.append(error))
     page.on('request', lambda request: request.url.startswith(('file:', 'data:')) or wrong.append(request.url))
 
-    def open_(errors, names, file_name='{:03}.jpg', size=(240, 400), **kwargs):
-        image = np.full((size[0] // 2, size[1] // 2, 3), 128, np.uint8)
+    def open_(errors, names, file_name='{:03}.jpg', size=(240, 400), image=None, **kwargs):
+        image = np.full((size[0] // 2, size[1] // 2, 3), 128, np.uint8) if image is None else image
         has_nrpn = [True] * len(names)
         images = [image_entry(file_name.format(i), image, size, e, has_nrpn) for i, e in enumerate(errors)]
         write_page(images, names, tmp_path / 'new' / 'page.html', **kwargs)
@@ -229,3 +229,15 @@ def test_images_of_any_size_are_shown_and_leave_room_for_others(open_page, heigh
     page = open_page([[random_errors(0, objects=np.zeros((1, 4)))]], ['mine'], size=(max(2, height), max(2, width)))
     box = page.locator('svg').bounding_box()
     assert 10 <= box['height'] <= 900 and box['width'] > 100
+
+
+def test_an_image_that_was_stretched_lies_below_its_boxes(open_page):
+    page = open_page(
+        [[NO_ERRORS._replace(gt_bboxes=np.zeros((1, 4)), gt_ranks=np.zeros(1))]],
+        ['mine'],
+        image=np.full((90, 90, 3), 128, np.uint8),
+    )
+    shown = cv2.imdecode(np.frombuffer(page.locator('svg').screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    height, width = shown.shape[:2]
+    for x in (0.05, 0.5, 0.95):
+        assert np.abs(shown[height // 2, int(x * width)].astype(int) - 128).max() < 8

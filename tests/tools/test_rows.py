@@ -6,15 +6,25 @@ import os
 
 import pytest
 from benchmark.runs import Row, Run, rows_of_configs, rows_of_file
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import HOOKS, METRICS, VISBACKENDS
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.visualization import LocalVisBackend
+
+from mmdet_nrpn import ProposalMetric
 
 STOCK = 'rpn_r18-w16_fpn_demo_shapes'
 PURE_PYTHON = """
 from mmdet.models import RPN
+from mmdet.evaluation import CocoMetric
+from mmengine.hooks import CheckpointHook
+from mmengine.visualization import LocalVisBackend
 default_scope = None
 model = dict(type=RPN)
-custom_hooks = None
-val_evaluator = None
+custom_hooks = [dict(type=CheckpointHook, out_dir='shared')]
+visualizer = dict(vis_backends=[dict(type=LocalVisBackend)])
+val_evaluator = dict(type=CocoMetric)
 """
 
 
@@ -114,14 +124,37 @@ val_evaluator = dict(_delete_=True, type='CocoMetric', outfile_prefix='shared/te
         ("[dict(type='ProposalMetric', iou_thrs=0.5), dict(type='VOCMetric', metric='mAP')]", ['VOCMetric']),
         ("dict(type='CocoMetric', metric='proposal_fast')", []),
         ("dict(type='CocoMetric', metric=['proposal'])", []),
+        ("dict(metrics=[dict(type='VOCMetric', metric='mAP')])", ['VOCMetric']),
+        ("dict(type='mmengine.Evaluator', metrics=[dict(type='VOCMetric')])", ['VOCMetric']),
         ('None', []),
     ],
 )
 def test_evaluators_of_the_config_stay_beside_proposal_metric(run_of, given, kept):
-    cfg = run_of(f'del_ = {given}\nval_evaluator = del_').cfg
+    delete = given.replace('dict(', 'dict(_delete_=True, ', 1) if given.startswith('dict') else given
+    cfg = run_of(f'val_evaluator = {delete}').cfg
     given = [evaluator.type for evaluator in cfg.val_evaluator if evaluator.type not in ('CocoMetric', 'VOCMetric')]
     assert given == ['mmdet.ProposalMetric']
     assert [evaluator.type for evaluator in cfg.val_evaluator][:-1] == kept
+
+
+@pytest.mark.parametrize(
+    'lines, said',
+    [
+        (
+            "val_evaluator = dict(_delete_=True, type='MultiDatasetsEvaluator', metrics=[])",
+            "'MultiDatasetsEvaluator' takes",
+        ),
+        (
+            "param_scheduler = [dict(type='ReduceOnPlateauLR', monitor='loss')]",
+            'param_scheduler: ReduceOnPlateauLR acts on',
+        ),
+        ("custom_hooks = [dict(type='EarlyStoppingHook', monitor='loss')]", 'custom_hooks: EarlyStoppingHook acts on'),
+    ],
+)
+def test_what_a_run_would_leave_out_is_refused(run_of, lines, said):
+    run = run_of(lines)
+    with pytest.raises(ValueError, match=f'mine.py: .*{said}'):
+        assert run.cfg
 
 
 def test_a_trackers_own_evaluators_are_all(tracker, tmp_path):
@@ -145,8 +178,12 @@ def test_a_config_without_a_default_scope(tmp_path):
     run.prepare()
     read = Config.fromfile(run.config_file)
     assert read.default_scope is None
-    assert all(hook.type.startswith('mmdet.') for hook in read.custom_hooks)
-    assert [evaluator.type for evaluator in read.val_evaluator] == ['mmdet.ProposalMetric']
+    first, *others = read.custom_hooks
+    assert HOOKS.get(first.type) is CheckpointHook and first.out_dir == str(run.folder)
+    assert all(hook.type.startswith('mmdet.') for hook in others)
+    assert VISBACKENDS.get(read.visualizer.vis_backends[0].type) is LocalVisBackend
+    kinds = [METRICS.get(evaluator.type) for evaluator in read.val_evaluator]
+    assert kinds == [CocoMetric, ProposalMetric]
 
 
 def test_all_else_that_a_config_says_of_randomness_stays(run_of):

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from mmdet_nrpn.evaluation import ProposalErrors, find_proposal_errors
 from mmdet_nrpn.evaluation.functional.proposal_errors import SAME_PLACE_IOU, TOP_K
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from arguments import Parser, existing_file, new_file, told
 from detectors import Detector, build, run
 from whole_files import WholeFileBackend
@@ -56,7 +56,10 @@ def entries_of(detectors: List[Detector], loader: DataLoader) -> List[dict]:
         raise ValueError('it gives no images, so there is nothing to show')
     entries, has_nrpn = [], [detector.has_nrpn for detector in detectors]
     for batch, outputs in run(detectors, loader, 'Looking at the validation images'):
-        sample, image = batch['data_samples'][0], batch['inputs'][0]
+        sample = batch['data_samples'][0]
+        scales = sample.get('scale_factor', (1, 1))[::-1]
+        height, width = (round(side * scale) for side, scale in zip(sample.ori_shape, scales))
+        image = batch['inputs'][0][:, :height, :width]  # without padding
         errors = [find_proposal_errors(*of_detector, rescale=True)[0] for of_detector in outputs]
         path = os.path.abspath(str(sample.get('img_path') or sample.get('img_id')))
         entries.append(image_entry(path, image.permute(1, 2, 0).numpy(), sample.ori_shape, errors, has_nrpn))
@@ -131,12 +134,8 @@ def _rounded(bboxes: np.ndarray) -> list:
 def write_page(images: List[dict], names: Sequence[str], path: Path, num_shown: int = 500) -> None:
     """Write what RPNs get wrong on images as one HTML file that needs nothing else.
 
-    Args:
-        images (list[dict]): Of :func:`image_entry`.
-        names (Sequence[str]): The RPN's name, or two: the baseline's and that of the RPN compared with it.
-        path (Path): The file.
-        num_shown (int): Images in the page, those that the RPN is most wrong about or that two differ most on; the
-            totals are of all. Defaults to 500.
+    ``names`` are the RPN's, or the baseline's and that of the RPN compared with it. In the page are ``num_shown`` of
+    them, those that the RPN is most wrong about or that two differ most on; the totals are of all.
     """
     two = len(names) == 2
     first = sorted(images, key=lambda image: -(_difference(image) if two else _wrongness(image)))

@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from mmdet_nrpn import FROCMetric, ObjectnessMixin
 from mmdet_nrpn.evaluation import GroundTruth
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from arguments import Parser, at_least, new_file, told
 from benchmark.report import OTHERS
 from benchmark.runs import redirected
@@ -59,7 +59,7 @@ def with_objectness(head: BaseRoIHead) -> ObjectnessMixin:
 def build_evaluators(cfg: Config, dataset: Dataset, folder: Path) -> List[Evaluator]:
     """False detections, and the config's own, which write to a folder, for use outside of a runner."""
     # two, for the config may name a FROCMetric itself
-    own = Evaluator(redirected(cfg.val_evaluator, folder))
+    own = Runner.build_evaluator(None, redirected(cfg.val_evaluator, folder))
     evaluators, ground_truth = [Evaluator(FROCMetric()), own], GroundTruth(dataset)
     for metric in (metric for evaluator in evaluators for metric in evaluator.metrics):
         metric.dataset_meta = dataset.metainfo
@@ -72,17 +72,9 @@ def build_evaluators(cfg: Config, dataset: Dataset, folder: Path) -> List[Evalua
 def sweep(detector: Detector, weights: List[float], folder: Path) -> pd.DataFrame:
     """Measure a detector with each weight of the objectness; features and proposals are computed once.
 
-    Args:
-        detector (Detector): With ``rpn_head`` and ``roi_head``, to which :class:`ObjectnessMixin` applies.
-        weights (list[float]): Each at least 0, which is the stock detector.
-        folder (Path): Where the config's evaluators write, if they do, a folder each weight.
-
-    Returns:
-        pd.DataFrame: A row per weight, with what the config's evaluators report and, where they do not, ``FROCMetric``.
-
-    Raises:
-        ValueError: If an image's objects are not known in pixels of the original image, or the detector's class joins
-            its scores in a way of its own.
+    A row per weight has what the config's evaluators report, which write to the folder, and false detections. A
+    ValueError tells if an image's objects are not known in pixels of the original image, or the detector is of a class
+    that joins no objectness.
     """
     model, head = detector.model, with_objectness(detector.model.roi_head)
     if isinstance(model, TwoStagePanopticSegmentor):

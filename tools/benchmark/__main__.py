@@ -28,6 +28,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,14 +135,14 @@ def print_plan(runs: List[Run]) -> None:
         print(f'The machine is busy (a load of {load:.1f} on {cores} cores): on a quiet one it takes less')
 
 
-def environment(number: int, jobs: int) -> dict:
+def environment(slot: int, jobs: int) -> dict:
     """Of one of several runs side by side: its share of the GPUs or of the cores."""
     if jobs == 1:
         return dict(os.environ)
     given = os.environ.get('CUDA_VISIBLE_DEVICES')
     gpus = given.split(',') if given else [str(gpu) for gpu in range(torch.cuda.device_count())]
     mine = dict(OMP_NUM_THREADS=str(max(1, len(os.sched_getaffinity(0)) // jobs)))
-    return {**mine, **os.environ, **(dict(CUDA_VISIBLE_DEVICES=gpus[number % len(gpus)]) if gpus else {})}
+    return {**mine, **os.environ, **(dict(CUDA_VISIBLE_DEVICES=gpus[slot % len(gpus)]) if gpus else {})}
 
 
 def execute(runs: List[Run], jobs: int) -> int:
@@ -150,7 +151,8 @@ def execute(runs: List[Run], jobs: int) -> int:
     Returns:
         int: How many failed.
     """
-    pool, processes = ThreadPoolExecutor(jobs), []
+    slots, mine, processes = itertools.count(), threading.local(), []
+    pool = ThreadPoolExecutor(jobs, initializer=lambda: setattr(mine, 'slot', next(slots)))
 
     def fails(number: int) -> bool:
         run = runs[number]
@@ -160,7 +162,7 @@ def execute(runs: List[Run], jobs: int) -> int:
         if finished:
             return False
         output = None if jobs == 1 else subprocess.DEVNULL  # of several at once each has its log
-        process = subprocess.Popen(run.command(), env=environment(number, jobs), stdout=output)
+        process = subprocess.Popen(run.command(), env=environment(mine.slot, jobs), stdout=output)
         processes.append(process)
         if status := process.wait():
             why = run.last_words() if status > 0 else f'ended by signal {-status}'
@@ -185,7 +187,9 @@ def main() -> None:
     failed = 0
     if not args.table:
         first = {run.name: run for run in runs}.values()
-        wrong = check_config.problems(check_config.Row(str(run.row.source), run.cfg, run.checkpoint) for run in first)
+        with told():
+            rows = [check_config.Row(str(run.row.source), run.cfg, run.checkpoint) for run in first]
+        wrong = check_config.problems(rows)
         if wrong:
             sys.exit('\n'.join(wrong))
         if args.dry_run:

@@ -72,13 +72,9 @@ def log_to(path: Path) -> None:
 
 
 def train(cfg: Config) -> dict:
-    """Train, or go on from the last checkpoint, and tell what a step took.
+    """Train, or go on from the last checkpoint; exit if the loss became infinite or NaN.
 
-    Returns:
-        dict: Seconds of a step and of all, where they were logged, and the peak memory in MiB.
-
-    Raises:
-        SystemExit: If the loss became infinite or NaN.
+    Returned are the seconds of a step and of all, where they were logged, and the peak memory in MiB.
     """
     # measured once, after the training, so that an interruption anywhere leaves something to go on from
     cfg = copy.deepcopy(cfg)

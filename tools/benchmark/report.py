@@ -43,16 +43,10 @@ def paired_difference(values: List[float], baseline: List[float]) -> Tuple[float
 
 
 def report(work_dir: Path, asked: List[Tuple[str, int]], command: str) -> str:
-    """Write ``runs.csv`` and ``recall.png`` of the results in a benchmark's folder.
+    """Write ``runs.csv`` and ``recall.png`` of the results in a folder, and return the table for a terminal.
 
-    Args:
-        work_dir (Path): Where the results lie.
-        asked (list[tuple]): Name and seed of the runs that the table is to have, the baseline first. Others that lie in
-            the folder follow.
-        command (str): What was called; written beside the results.
-
-    Returns:
-        str: The table for a terminal.
+    ``asked`` is name and seed of the runs that the table is to have, the baseline first; others that lie in the folder
+    follow. ``command`` is written beside the results.
     """
     names = [name for name, _ in asked]
     results = sorted(results_in(work_dir), key=lambda result: [*names, result['name']].index(result['name']))
@@ -89,15 +83,7 @@ def _line(result: dict, work_dir: Path) -> dict:
 
 
 def table(runs: pd.DataFrame, asked: List[Tuple[str, int]]) -> pd.DataFrame:
-    """Means over seeds and differences to the baseline, as text.
-
-    Args:
-        runs (pd.DataFrame): A run a line, as in ``runs.csv``.
-        asked (list[tuple]): As in :func:`report`.
-
-    Returns:
-        pd.DataFrame: Only seeds that a row and the baseline have are paired.
-    """
+    """Means over seeds of the runs in ``runs.csv``, and differences to the baseline over the seeds of both, as text."""
     shown = {key: key for key in runs if OTHERS.search(key)}
     shown.update({key: title for key, title in COLUMNS.items() if key in runs})
     names = list(dict.fromkeys([*(name for name, _ in asked), *sorted(runs['name'])]))
@@ -135,10 +121,7 @@ def _text(mean: float, spread: Optional[float], sign: str = '') -> str:
 def plot_recall(runs: pd.DataFrame, path: Path) -> None:
     """Draw the recall of several rows over the number of proposals, as the paper's Fig. 2, and by size of object.
 
-    Args:
-        runs (pd.DataFrame): A run a line, as in ``runs.csv``. Lines are means over seeds, bands reach from the lowest
-            to the highest seed.
-        path (Path): The PNG file.
+    Lines are means over the seeds of ``runs``, a run a line; bands reach from the lowest to the highest seed.
     """
     figure = Figure(figsize=(17, 4.5), layout='constrained')
     axes = figure.subplots(1, 4)

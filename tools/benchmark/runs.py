@@ -105,7 +105,9 @@ class Run:
         # resumed, it samples the same; and a loss that is NaN ends it. With a scope: a config may have none by default
         hooks = [dict(type='mmdet.StepSeedHook'), dict(type='mmdet.CheckInvalidLossHook')]
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
-        cfg.val_evaluator = evaluators(cfg)
+        with named(str(self.row.source)):
+            cfg.val_evaluator = evaluators(cfg)
+            refuse_what_validates(cfg)
         for key in WRITERS:
             if cfg.get(key):
                 cfg[key] = redirected(cfg[key], self.folder)
@@ -156,19 +158,33 @@ class Run:
         return f'{next((line.strip() for line in said[::-1] if line.strip()), "it said nothing")}; its log is {log}'
 
 
+def refuse_what_validates(cfg: Config) -> None:
+    """Refuse what acts on a validation, for a run has one at its end alone."""
+    for key in ('param_scheduler', 'custom_hooks'):
+        parts = cfg.get(key) or []
+        for part in [parts] if isinstance(parts, dict) else parts:
+            if re.search('ReduceOnPlateau|EarlyStopping', str(part.get('type'))):
+                raise ValueError(f'{key}: {part["type"]} acts on validations, and a run has one at its end; drop it')
+
+
 def evaluators(cfg: Config) -> List[dict]:
     """The config's own evaluators and a ``ProposalMetric``, which takes the place of COCO's for proposals.
 
     A tracker's outputs are no proposals: there, the config's own alone.
     """
     given = cfg.get('val_evaluator') or []
+    if isinstance(given, dict) and 'metrics' in given:
+        kind = given.get('type', 'Evaluator')
+        if re.split(r'[.]', getattr(kind, '__name__', kind))[-1] != 'Evaluator':
+            raise ValueError(f'val_evaluator.type={kind!r} takes no ProposalMetric; write a list of metrics')
+        given = given['metrics']
     given = [given] if isinstance(given, dict) else list(given)
     own = [evaluator for evaluator in given if not _is_of_proposals(evaluator)]
     return own if 'tracker' in cfg.model else [*own, dict(type='mmdet.ProposalMetric')]
 
 
 def _is_of_proposals(evaluator: dict) -> bool:
-    kind, metrics = evaluator['type'], evaluator.get('metric') or ''
+    kind, metrics = evaluator.get('type'), evaluator.get('metric') or ''
     kind = METRICS.get(kind) if isinstance(kind, str) else kind
     return kind is ProposalMetric or {*([metrics] if isinstance(metrics, str) else metrics)} <= COCOS
 
@@ -180,6 +196,8 @@ def redirected(value: Any, folder: Path) -> Any:
     """
     if isinstance(value, (list, tuple)):
         return [redirected(item, folder) for item in value]
+    if inspect.isclass(value) or inspect.isfunction(value):  # of a pure Python config; as text it can be read again
+        return f'{value.__module__}.{value.__qualname__}'
     if not isinstance(value, dict):
         return value
     result = {key: redirected(item, folder) for key, item in value.items() if key != 'save_dir'}

@@ -6,6 +6,7 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import pandas as pd
 from mmdet.datasets import XMLDataset
+from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.models import RPN
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
@@ -32,12 +33,8 @@ def build_checked(cfg: dict, key: str) -> Dataset:
     What may be meant, such as objects of a class that is not trained, is told on stderr. A ValueError tells if nothing
     could be trained or measured on it, or an image or an annotation file is broken.
 
-    Args:
-        cfg (dict): Its config.
-        key (str): Where the config stands, such as 'train_dataloader.dataset'.
-
-    Returns:
-        Dataset: What the config describes, with ``label_names``: the class of each label, by annotation file.
+    ``key`` is where the config stands, such as 'train_dataloader.dataset'. The data set gets ``label_names``: the class
+    of each label, by annotation file.
     """
     found = Found(Counter(), [], {})
     dataset = _build(cfg, key, found)
@@ -85,8 +82,17 @@ def _build_part(dataset: BaseDataset, key: str, found: Found) -> BaseDataset:
     dataset.load_data_list = lambda: infos  # once is enough
     with named(f'indices, of {len(infos)} images'):
         dataset.full_init()
+    _check_masks(dataset)
     dataset[0]  # its pipeline works
     return dataset
+
+
+def _check_masks(dataset: BaseDataset) -> None:
+    steps = (step for step in dataset.pipeline.transforms if type(step).transform is LoadAnnotations.transform)
+    if any(step.with_mask for step in steps):
+        for info in map(dataset.get_data_info, range(len(dataset))):
+            if any('mask' not in item for item in info.get('instances', ())):
+                raise ValueError(f'{info["img_path"]} has an object without a mask; write its segmentation or drop it')
 
 
 def _check_classes(dataset: BaseDataset) -> None:
@@ -153,5 +159,5 @@ def compare_labels(train_set: Dataset, val_set: Dataset, model: nn.Module) -> No
             raise ValueError(text)
     for name, module in model.named_modules():
         room = getattr(module, 'num_classes', None)
-        if 'bbox_head' in name.split('.') and isinstance(room, int) and room < len(names):
+        if {'bbox_head', 'mask_head'} & {*name.split('.')} and isinstance(room, int) and room < len(names):
             raise ValueError(f'{name} has num_classes={room} for {len(names)} classes; write num_classes={len(names)}')

@@ -1,5 +1,6 @@
 """What a training is built of beside model and data: its hooks and the like, its weights, and what it saves."""
 
+import copy
 import inspect
 import urllib.request
 from pathlib import Path
@@ -11,14 +12,7 @@ from mmdet.registry import HOOKS, LOG_PROCESSORS, LOOPS, PARAM_SCHEDULERS, VISBA
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner.checkpoint import (
-    CheckpointLoader,
-    get_deprecated_model_names,
-    get_external_models,
-    get_mmcls_models,
-    get_torchvision_models,
-    load_from_local,
-)
+from mmengine.runner import Runner, checkpoint
 
 from mmdet_nrpn.utils import read_checkpoint
 
@@ -28,10 +22,10 @@ PARTS = ('default_hooks', 'custom_hooks', 'train_cfg', 'val_cfg', 'log_processor
 REGISTRIES = (HOOKS, LOOPS, LOG_PROCESSORS, VISUALIZERS, VISBACKENDS)
 # MMEngine's short names of addresses
 ADDRESSES = {
-    'torchvision://': get_torchvision_models,
-    'open-mmlab://': get_external_models,
-    'openmmlab://': get_external_models,
-    'mmcls://': get_mmcls_models,
+    'torchvision://': checkpoint.get_torchvision_models,
+    'open-mmlab://': checkpoint.get_external_models,
+    'openmmlab://': checkpoint.get_external_models,
+    'mmcls://': checkpoint.get_mmcls_models,
 }
 
 
@@ -59,6 +53,16 @@ def check_training(cfg: Config, optim_wrapper: OptimWrapper) -> None:
             f'{" and ".join(savers) or "default_hooks.checkpoint=None"} does not save what is trained last, which is '
             'what is measured; take save_last=False or checkpoint=None out'
         )
+
+
+def check_evaluator(cfg: Config) -> None:
+    """Raise a ValueError if what measures cannot be built, or COCO's could not read its file in the end."""
+    with named('val_evaluator'):
+        for metric in Runner.build_evaluator(None, copy.deepcopy(cfg.val_evaluator)).metrics:
+            file = getattr(getattr(metric, '_coco_api', None), 'dataset', {})
+            for item in file.get('annotations', ()):
+                if isinstance(item['id'], str) or not isinstance(item.get('iscrowd'), (int, float)):
+                    raise ValueError(f"COCO's evaluation needs a number as id, and iscrowd; write 0, say, into {item}")
 
 
 def _walk(key: str, value: Any) -> Iterator[Tuple[str, Any]]:
@@ -97,12 +101,12 @@ def check_weights(cfg: Config) -> None:
         if not isinstance(url, str) or not key.endswith(('.checkpoint', '.pretrained', 'load_from')):
             continue
         with named(f'{key}={url!r}'):
-            is_local = CheckpointLoader._get_checkpoint_loader(url) is load_from_local
-            if is_local and not Path(url).expanduser().is_file():
+            loader = checkpoint.CheckpointLoader._get_checkpoint_loader(url)
+            if loader is checkpoint.load_from_local and not Path(url).expanduser().is_file():
                 raise ValueError(absence(Path(url)))
             for prefix in filter(url.startswith, ADDRESSES):
                 known, name = ADDRESSES[prefix](), url.removeprefix(prefix)
-                name = get_deprecated_model_names().get(name, name)
+                name = checkpoint.get_deprecated_model_names().get(name, name)
                 if name not in known:
                     raise ValueError(f'{prefix} has no {name!r}; check its spelling')
                 url = known[name]

@@ -26,7 +26,7 @@ from rich.progress import track
 from mmdet_nrpn import HardNegativeRPNHead
 from mmdet_nrpn.utils import NRPN_PREFIX, load_weights, rpn_of, without_nrpn
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from arguments import Parser, at_least, new_file, told
 from detectors import build_detector, imports_with_package, read_config, require_detector, tell_step
 from fold.strip import kept_meta

@@ -22,7 +22,7 @@ import torch
 
 from mmdet_nrpn.utils import NRPN_PREFIX, is_of_nrpn, read_checkpoint, without_nrpn
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from arguments import Parser, at_least, folder, told
 from whole_files import WholeFileBackend
 

@@ -19,7 +19,7 @@ from mmdet_nrpn import NRPNHead, ProposalMetric
 from mmdet_nrpn.evaluation import GroundTruth
 from mmdet_nrpn.utils import in_float32, rpn_of
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from arguments import Parser, at_least, new_file, told
 from detectors import Detector, RPNOutputs, build, run
 
