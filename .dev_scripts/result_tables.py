@@ -14,6 +14,8 @@ HEADS = {'AR_s@100': 'AR small', 'AR_m@100': 'medium'}
 README = {'rpn': ': stock', 'rpn-focal': ': focal loss', 'nrpn-focal': ': and ranking with an nRPN'}
 SHORT = ('AR@10', 'AR@100', 'FP@10', 'FP@100')
 DETECTIONS = ('mAP', 'FP/100')
+BACKGROUND = [f'{classes}: {what}' for classes in ('dog, horse', 'person', 'vehicles') for what in ('mAP', 'empty')]
+HEADS |= {head: 'empty' for head in BACKGROUND[1::2]}
 LONG = ('AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'FP@10', 'FP@100')
 
 

@@ -25,7 +25,7 @@ def examples(repo, monkeypatch):
     for block in blocks:
         # registering a second time, in another test, would be refused
         exec(block.replace('register_module()', 'register_module(force=True)'), names)
-    assert len(re.findall('^class ', '\n'.join(blocks), re.M)) == 6
+    assert len(re.findall('^class ', '\n'.join(blocks), re.M)) == 5
     return names
 
 
@@ -62,13 +62,6 @@ def test_candidates_first(train_step):
     expected[objectness.topk(300).indices] *= 2
     assert expected[result.hard_anchors].min() >= expected[result.random_anchors].max()
     assert n[result.hard_anchors].min() < n[result.random_anchors].max()
-
-
-def test_unsure(train_step):
-    head, x, result = train_step(type='UnsureRPNHead')
-    assert head.nrpn_head is None
-    unsure = -objectness_logits(head(x)[0])[0].abs()
-    assert unsure[result.hard_anchors].min() >= unsure[result.random_anchors].max()
 
 
 def negatives_that_are_ranked(head, monkeypatch):
