@@ -261,7 +261,7 @@ def test_what_cocos_evaluation_cannot_read(make_own, shapes, values, is_right):
     how = spoil.items('annotations', lambda item: item['id'] == 1, 'val', **values)
     evaluator = f"dict(_delete_=True, type='CocoMetric', ann_file='{shapes}/annotations/val.json')"
     line = told(make_own('coco', spoil=how, lines=f'val_evaluator = {evaluator}'))
-    assert line is None if is_right else 'needs a number as id, and iscrowd; write 0' in line, line
+    assert line is None if is_right else 'needs a number as id and as iscrowd; write 0' in line, line
 
 
 class OtherKey(CocoDataset):  # as MMDetection's of panoptic segmentation

@@ -149,6 +149,10 @@ def test_evaluators_of_the_config_stay_beside_proposal_metric(run_of, given, kep
             'param_scheduler: ReduceOnPlateauLR acts on',
         ),
         ("custom_hooks = [dict(type='EarlyStoppingHook', monitor='loss')]", 'custom_hooks: EarlyStoppingHook acts on'),
+        (
+            "default_hooks = dict(stop=dict(type='EarlyStoppingHook', monitor='loss'))",
+            'default_hooks: EarlyStoppingHook',
+        ),
     ],
 )
 def test_what_a_run_would_leave_out_is_refused(run_of, lines, said):

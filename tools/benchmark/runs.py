@@ -160,10 +160,10 @@ class Run:
 
 def refuse_what_validates(cfg: Config) -> None:
     """Refuse what acts on a validation, for a run has one at its end alone."""
-    for key in ('param_scheduler', 'custom_hooks'):
+    for key in ('param_scheduler', 'custom_hooks', 'default_hooks'):
         parts = cfg.get(key) or []
-        for part in [parts] if isinstance(parts, dict) else parts:
-            if re.search('ReduceOnPlateau|EarlyStopping', str(part.get('type'))):
+        for part in [parts, *parts.values()] if isinstance(parts, dict) else parts:
+            if isinstance(part, dict) and re.search('ReduceOnPlateau|EarlyStopping', str(part.get('type'))):
                 raise ValueError(f'{key}: {part["type"]} acts on validations, and a run has one at its end; drop it')
 
 

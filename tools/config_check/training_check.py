@@ -62,7 +62,7 @@ def check_evaluator(cfg: Config) -> None:
             file = getattr(getattr(metric, '_coco_api', None), 'dataset', {})
             for item in file.get('annotations', ()):
                 if isinstance(item['id'], str) or not isinstance(item.get('iscrowd'), (int, float)):
-                    raise ValueError(f"COCO's evaluation needs a number as id, and iscrowd; write 0, say, into {item}")
+                    raise ValueError(f'annotation {item["id"]!r} needs a number as id and as iscrowd; write 0, say')
 
 
 def _walk(key: str, value: Any) -> Iterator[Tuple[str, Any]]:
