@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -53,6 +54,8 @@ def problems(rows: Iterable[Row]) -> List[str]:
                     found.append(f'{row.source}: {explain(error)}')
     finally:
         logging.disable(disabled)
+        logger = MMLogger.get_current_instance()
+        logger.setLevel(logger.level)  # MMEngine's loggers remember what was disabled until then
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 from as_coco import CLASSES
 from mmdet.registry import MODELS
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from spoiled_data import IMAGE, told
 
@@ -131,6 +132,17 @@ def test_a_dry_run_and_the_command_end_in_that_line(run_tool, repo, make_own, to
     assert done.returncode == 1
     assert 'write the names as they are there' in done.stderr.strip().splitlines()[-1]
     assert not (repo / 'work_dirs' / 'never').exists()
+
+
+def test_mmengines_warnings_are_seen_again_after_it(make_own, caplog):
+    logger = MMLogger.get_current_instance()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('check_config._check', lambda *args: logger.warning('while it looks'))
+        told(make_own('voc'))
+    logger.addHandler(caplog.handler)
+    logger.warning('after it')
+    logger.removeHandler(caplog.handler)
+    assert 'after it' in caplog.text and 'while it looks' not in caplog.text
 
 
 def test_configs_that_cannot_be_read_are_told_beside_the_others(make_own, tmp_path, monkeypatch):
