@@ -20,12 +20,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from pathlib import Path
 from typing import Dict, List, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACE = Path('/tmp/mmdet_nrpn_gpu')  # not in the repository, which each call copies anew
+PLACE = Path(tempfile.gettempdir(), 'mmdet_nrpn_gpu')  # not in the repository, which each call copies anew
 STEPS = int(os.environ.get('STEPS', 0))
 HAS_GPU = shutil.which('nvidia-smi') is not None
 CONFIGS = 'configs/nrpn/{}_r50-caffe_fpn_1x_voc07.py'

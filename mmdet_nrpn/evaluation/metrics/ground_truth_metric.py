@@ -61,8 +61,9 @@ class GroundTruthMetric(BaseMetric):
 
 def ranked(scores: Tensor) -> Tensor:
     """Indices by falling score. What has -inf or NaN, which a diverged network gives, is left out."""
-    order = scores.cpu().argsort(descending=True, stable=True)
-    return order[scores.cpu()[order] > -np.inf]
+    scores = scores.cpu()
+    order = scores.argsort(descending=True, stable=True)
+    return order[scores[order] > -np.inf]
 
 
 def listed(value: object) -> list:
